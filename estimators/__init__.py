@@ -1,0 +1,1 @@
+"""Predicts: memory, speed and accuracy of trials nobody has run."""

@@ -1,0 +1,1 @@
+"""Measures: builds the training step of a trial, runs it on a device, keeps one measurement."""
