@@ -1,0 +1,44 @@
+"""What trials run on: one protocol, `cpu` and `cuda` behind it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from profiler.devices.cpu import CpuDevice
+from profiler.devices.cuda import CudaDevice
+from profiler.errors import NotPossibleError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from profiler.devices.protocol import Device as Device
+
+
+def find_device(name: str | None = None) -> Device:
+    """Return the device with this name.
+
+    Args:
+        name: `cpu`, `cuda` or `cuda:N`; None takes the first GPU that the driver knows, else the CPU.
+
+    Raises:
+        UsageError: If the name is none of these.
+    """
+    if name is None:
+        return CudaDevice() if _has_gpu() else CpuDevice()
+    if name == "cpu":
+        return CpuDevice()
+    if found := re.fullmatch(r"cuda(?::(\d+))?", name):
+        return CudaDevice(int(found[1] or 0))
+    if name.startswith("virtual:"):
+        raise UsageError("virtual devices are not built yet; take cpu, cuda or cuda:N")
+    close = nearest(name, ["cpu", "cuda"], count=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UsageError(f"unknown device {name!r}; known: cpu, cuda, cuda:N{hint}")
+
+
+def _has_gpu() -> bool:
+    from profiler.devices.nvml import gpu_count
+
+    try:
+        return gpu_count() > 0
+    except NotPossibleError:
+        return False

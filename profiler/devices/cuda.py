@@ -1,0 +1,292 @@
+"""A CUDA GPU as a device: allocator statistics, NVML samples and CUDA events."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from profiler.catalog.gpus import gpu_by_driver_name
+from profiler.devices.nvml import Sample, Sampler, gpu_state, summarize
+from profiler.devices.protocol import Failure
+from profiler.measurement import Outcome, Phase, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+
+    from profiler.devices.protocol import Watch
+    from profiler.spec import TrialSpec
+
+_ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+# Texts of errors that mean the card, not the trial, is the matter.
+_LOST = ("ECC", "device is lost", "has fallen off the bus", "GPU is lost", "unspecified launch failure")
+
+
+class CudaDevice:
+    """One NVIDIA GPU.
+
+    Args:
+        index: Its NVML index; the trial's process sees this GPU alone, as `cuda:0`.
+    """
+
+    origin = "measured"
+    forks = False  # a forked process cannot use CUDA once its parent has touched the driver
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
+        self.name = f"cuda:{index}"
+
+    def child_environment(self, spec: TrialSpec | None) -> dict[str, str]:
+        """Return the variables that show one GPU, by the driver's order, and set the allocator."""
+        variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self._visible_name()}
+        if spec is not None and spec.allocator == "expandable":
+            variables["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+        return variables
+
+    def _visible_name(self) -> str:
+        # The UUID names the same card whatever the order; without it, the index by bus order does.
+        return gpu_state(self.index).uuid or str(self.index)
+
+    def facts(self) -> dict[str, Any]:
+        """Return name, UUID, driver, memory and power limit of the card, and the user's allocator settings.
+
+        Raises:
+            NotPossibleError: If there is no driver or no such card.
+        """
+        state = gpu_state(self.index)
+        settings = [f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ]
+        return {
+            "device_name": state.name,
+            "device_uuid": state.uuid,
+            "driver_version": state.driver_version,
+            "device_memory_bytes": state.memory_total_bytes,
+            "power_limit_watts": state.power_limit_watts,
+            "allocator_settings": " ".join(settings) or None,
+        }
+
+    def torch_device(self) -> torch.device:
+        """Return torch's `cuda:0`, the one card this process sees.
+
+        Raises:
+            NotPossibleError: If torch cannot use the card; it says why.
+        """
+        import torch
+
+        from profiler.errors import NotPossibleError
+
+        if torch.version.cuda is None:
+            raise NotPossibleError(f"torch {torch.__version__} is a CPU build: install a CUDA build of torch")
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            torch.cuda.get_device_properties(0)
+        except (RuntimeError, AssertionError) as error:
+            raise NotPossibleError(f"torch cannot use {self.name}: {str(error).splitlines()[0]}") from None
+        return torch.device("cuda", 0)
+
+    def meter(self) -> CudaMeter:
+        """Return a new meter; it samples NVML from now on."""
+        return CudaMeter(self.index)
+
+    def peak_flops_per_second(self, precision: str) -> float | None:
+        """Return the catalogue's dense peak of this card; None for a card that it does not know."""
+        state = gpu_state(self.index)
+        if state.memory_total_bytes is None:
+            return None
+        facts = gpu_by_driver_name(state.name, state.memory_total_bytes / 2**20)
+        if facts is None:
+            return None
+        peaks = {"bf16": facts.bf16_tflops_dense, "fp16": facts.fp16_tflops_dense, "fp32": facts.fp32_tflops}
+        tflops = peaks[precision.removeprefix("amp-")]
+        return tflops * 1e12 if tflops is not None else None
+
+    def failure(self, error: BaseException) -> Failure | None:
+        """Recognise memory the card did not give, cuBLAS without workspace, and a lost card."""
+        import torch
+
+        message = str(error)
+        first_line = message.splitlines()[0] if message else type(error).__name__
+        if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in message:
+            return Failure(
+                outcome=Outcome.OOM,
+                reason=Reason.CUDA_OOM,
+                message=first_line,
+                figures={**_requested_bytes(message), **_held_bytes(torch)},
+            )
+        if "CUBLAS_STATUS_ALLOC_FAILED" in message or "CUBLAS_STATUS_NOT_INITIALIZED" in message:
+            # cuBLAS takes its workspace and handles from the driver: this, too, is memory running out.
+            return Failure(
+                outcome=Outcome.OOM,
+                reason=Reason.CUBLAS_ALLOC,
+                message=first_line,
+                figures=_held_bytes(torch),
+            )
+        if any(text in message for text in _LOST):
+            return Failure(outcome=Outcome.FAILED, reason=Reason.DEVICE_LOST, message=first_line)
+        return None
+
+
+def _requested_bytes(message: str) -> dict[str, int]:
+    """Read what was asked for from torch's message, such as "Tried to allocate 2.00 GiB."."""
+    found = re.search(r"Tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB|TiB)", message)
+    return {"oom_requested_bytes": round(float(found[1]) * _UNITS[found[2]])} if found else {}
+
+
+def _held_bytes(torch: Any) -> dict[str, int]:
+    return {
+        "oom_allocated_bytes": torch.cuda.memory_allocated(),
+        "oom_reserved_bytes": torch.cuda.memory_reserved(),
+    }
+
+
+class CudaMeter:
+    """Figures of one trial on a GPU.
+
+    Peaks are read and reset at each stage; the peak of the trial is the highest of all. `process` is what
+    NVML says this process holds, or, where the driver does not tell processes apart, what the whole device
+    holds above its idle state.
+    """
+
+    def __init__(self, index: int) -> None:
+        import torch
+
+        self._cuda: Any = torch.cuda
+        self._sampler = Sampler(index, os.getpid())
+        self._idle_bytes = gpu_state(index).memory_used_bytes
+        self._figures: dict[str, Any] = {}
+        self._peak_allocated = 0
+        self._peak_reserved = 0
+        self._reserved_at: list[tuple[float, int]] = []  # when the segments held how many bytes
+        self._window: tuple[float, float, int] | None = None
+
+    def begin(self) -> None:
+        """Start from nothing."""
+        self._cuda.reset_peak_memory_stats()
+
+    @contextlib.contextmanager
+    def load(self) -> Iterator[None]:
+        """Measure the peak of loading."""
+        with self._phase(Phase.LOAD):
+            yield
+
+    @contextlib.contextmanager
+    def _phase(self, phase: Phase) -> Iterator[None]:
+        """Measure the peak between two waits for the device; for passes that are not timed."""
+        self._cuda.synchronize()
+        self._take_peaks()
+        yield
+        self._cuda.synchronize()
+        for tier, peak in zip(("allocated", "reserved"), self._take_peaks(), strict=True):
+            name = f"{phase}_peak_{tier}_bytes"
+            self._figures[name] = max(peak, self._figures.get(name, 0))
+
+    def _take_peaks(self) -> tuple[int, int]:
+        """Read the peaks since the last time, and start anew."""
+        allocated, reserved = self._cuda.max_memory_allocated(), self._cuda.max_memory_reserved()
+        self._cuda.reset_peak_memory_stats()
+        self._peak_allocated = max(self._peak_allocated, allocated)
+        self._peak_reserved = max(self._peak_reserved, reserved)
+        self._reserved_at.append((time.monotonic(), self._cuda.memory_reserved()))
+        return allocated, reserved
+
+    def end_warmup(self) -> None:
+        """Keep the peaks of warm-up, which hold cuBLAS workspaces and what autotuning takes."""
+        self._cuda.synchronize()
+        allocated, reserved = self._take_peaks()
+        self._figures["warmup_peak_allocated_bytes"] = allocated
+        self._figures["warmup_peak_reserved_bytes"] = reserved
+
+    @contextlib.contextmanager
+    def timing(self) -> Iterator[EventTimer]:
+        """Time steps by CUDA events."""
+        timer = EventTimer(self._cuda)
+        self._cuda.synchronize()
+        started = time.monotonic()
+        yield timer
+        self._cuda.synchronize()
+        self._window = (started, time.monotonic(), len(timer.step_seconds()))
+        self._take_peaks()
+        self._figures["resident_bytes"] = self._cuda.memory_allocated()
+
+    @contextlib.contextmanager
+    def phase_pass(self) -> Iterator[Watch]:
+        """Measure each phase between two waits for the device."""
+        yield self._phase
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was measured; ends the sampling."""
+        self._cuda.synchronize()
+        self._take_peaks()
+        figures = {
+            **self._figures,
+            "peak_allocated_bytes": self._peak_allocated,
+            "peak_reserved_bytes": self._peak_reserved,
+            "alloc_retries": self._cuda.memory_stats().get("num_alloc_retries"),
+        }
+        samples = self._sampler.stop()
+        if self._window is not None:
+            started, ended, steps = self._window
+            figures |= summarize(samples, started_seconds=started, ended_seconds=ended, steps=steps)
+        figures |= process_figures(samples, self._reserved_at, self._idle_bytes)
+        return figures
+
+
+def process_figures(
+    samples: Sequence[Sample], reserved_at: Sequence[tuple[float, int]], idle_bytes: int | None
+) -> dict[str, int]:
+    """Return the peak of the process on the device, and its context: what it holds beyond its segments.
+
+    The context grows as kernels are first used, so it is taken at the end: the last sample less the segments
+    at that time. Without figures per process, the device's use above idle stands for it, unless another
+    process was there.
+
+    Args:
+        samples: In order of time.
+        reserved_at: Times (`time.monotonic()`) and reserved bytes then, in order of time.
+        idle_bytes: What the device held before the trial.
+    """
+    per_process = [s.process_used_bytes for s in samples if s.process_used_bytes is not None]
+    if not per_process and idle_bytes is not None and not any(s.other_processes for s in samples):
+        per_process = [s.device_used_bytes - idle_bytes for s in samples if s.device_used_bytes is not None]
+    if not per_process:
+        return {}
+    figures = {"peak_process_bytes": max(per_process)}
+    if reserved_at and (context := per_process[-1] - reserved_at[-1][1]) > 0:
+        figures["context_bytes"] = context
+    return figures
+
+
+class EventTimer:
+    """Times steps on the device by CUDA events, and on the host by the wall clock; waits only at the end."""
+
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
+        self._events: list[tuple[Any, Any]] = []
+        self._host: list[float] = []
+        self._host_start = 0.0
+
+    def start_step(self) -> None:
+        """Put an event into the stream."""
+        start, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
+        self._events.append((start, end))
+        self._host_start = time.perf_counter()
+        start.record()
+
+    def end_step(self) -> None:
+        """Put an event into the stream."""
+        self._events[-1][1].record()
+        self._host.append(time.perf_counter() - self._host_start)
+
+    def step_seconds(self) -> Sequence[float]:
+        """Wait for the device, and return the time of each step between its events."""
+        self._cuda.synchronize()
+        return [start.elapsed_time(end) / 1000 for start, end in self._events]  # CUDA counts in milliseconds
+
+    def host_seconds(self) -> Sequence[float]:
+        """Return the time the host took to issue each step."""
+        return self._host

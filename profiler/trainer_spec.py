@@ -1,0 +1,135 @@
+"""The TrialSpec of an HF Trainer run that is already going: read off its model and arguments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from profiler.errors import UsageError
+from profiler.spec import TrialSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Values of TrainingArguments.optim and ours (transformers/training_args.py, OptimizerNames, 5.23.0).
+_OPTIMIZERS = {
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw-fused",
+    "adamw_bnb_8bit": "adamw-8bit",
+    "adamw_8bit": "adamw-8bit",
+    "paged_adamw_32bit": "paged-adamw",
+    "paged_adamw": "paged-adamw",
+    "paged_adamw_8bit": "paged-adamw-8bit",
+    "adafactor": "adafactor",
+    "lion_32bit": "lion",
+    "lion_8bit": "lion-8bit",
+    "sgd": "sgd",
+    "rmsprop": "rmsprop",
+}
+_TASK_OF_CLASS = {
+    "ForCausalLM": "causal-lm",
+    "LMHeadModel": "causal-lm",
+    "ForSequenceClassification": "sequence-classification",
+    "ForImageClassification": "image-classification",
+    "ForConditionalGeneration": "seq2seq-lm",
+}
+
+
+def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
+    """Return the spec that comes nearest to a run.
+
+    Args:
+        model: What the Trainer trains, with or without a PEFT wrapper.
+        args: Its TrainingArguments.
+        lengths: Padded length of each micro-batch that was trained on.
+
+    Raises:
+        UsageError: If the run has something that no field of a spec can say, such as an unknown optimizer.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    settings: dict[str, Any] = {
+        "model": _model_name(base),
+        "task": _task(base),
+        "precision": _precision(base, args),
+        "optimizer": _optimizer(args),
+        "batch_size": args.per_device_train_batch_size,
+        "gradient_accumulation": args.gradient_accumulation_steps,
+        "gradient_checkpointing": "full" if args.gradient_checkpointing else "none",
+        "reentrant": bool((args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)),
+        "max_grad_norm": float(args.max_grad_norm or 0.0),
+        "compile": bool(args.torch_compile),
+        "loop": "trainer",
+        **_method(model, base),
+        **_quantization(base),
+        **_lengths(lengths),
+    }
+    return TrialSpec.parse(settings, subject="the Trainer's run")
+
+
+def _model_name(base: Any) -> str:
+    name = getattr(base.config, "_name_or_path", "") or ""
+    return name or f"unnamed/{base.config.model_type}"
+
+
+def _task(base: Any) -> str:
+    for ending, task in _TASK_OF_CLASS.items():
+        if type(base).__name__.endswith(ending):
+            return task
+    raise UsageError(f"{type(base).__name__} trains no task that a trial can have")
+
+
+def _precision(base: Any, args: Any) -> str:
+    dtype = str(base.dtype).removeprefix("torch.")
+    if args.bf16 or args.fp16:
+        autocast = "bf16" if args.bf16 else "fp16"
+        return f"amp-{autocast}" if dtype == "float32" else autocast
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
+
+
+def _optimizer(args: Any) -> str:
+    name = getattr(args.optim, "value", args.optim)
+    if name not in _OPTIMIZERS:
+        raise UsageError(f"optimizer {name} is none that a trial can have")
+    return _OPTIMIZERS[name]
+
+
+def _method(model: Any, base: Any) -> dict[str, Any]:
+    configs = getattr(model, "peft_config", None)
+    if not configs:
+        trains_all = all(p.requires_grad for p in base.parameters())
+        return {"method": "full"} if trains_all else {"method": "freeze"}
+    config = next(iter(configs.values()))
+    defaults = type(config)()
+    options = {
+        name: sorted(value) if isinstance(value, set) else value
+        for name, value in vars(config).items()
+        if name in _OPTIONS and value != getattr(defaults, name, None)
+    }
+    return {"method": str(config.peft_type.value).lower().replace("_", "-"), "method_options": options}
+
+
+# Options that decide what a step costs and whose values are plain.
+_OPTIONS = {"r", "lora_alpha", "lora_dropout", "target_modules", "use_dora", "use_rslora", "bias",
+            "num_virtual_tokens", "modules_to_save", "block_size", "encoder_hidden_size"}  # fmt: skip
+
+
+def _quantization(base: Any) -> dict[str, Any]:
+    config = getattr(base.config, "quantization_config", None)
+    if config is None:
+        return {}
+    if getattr(config, "load_in_8bit", False):
+        return {"quantization": "int8"}
+    if getattr(config, "load_in_4bit", False):
+        return {
+            "quantization": config.bnb_4bit_quant_type,
+            "double_quant": bool(config.bnb_4bit_use_double_quant),
+        }
+    raise UsageError(f"quantisation {type(config).__name__} is none that a trial can have")
+
+
+def _lengths(lengths: Sequence[int]) -> dict[str, Any]:
+    if not lengths:
+        return {}
+    if len(set(lengths)) == 1:
+        return {"sequence_length": lengths[0]}
+    return {"lengths": dict(sorted(Counter(lengths).items()))}

@@ -1,0 +1,62 @@
+"""The transformers configuration of a trial's model: from the catalogue, a folder, or the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from profiler.catalog import find_model
+from profiler.errors import NotPossibleError, UsageError
+from profiler.spec.normalize import read_config
+
+if TYPE_CHECKING:
+    from profiler.spec import TrialSpec
+
+AUTO_CLASSES: dict[str, Any] = {
+    "causal-lm": transformers.AutoModelForCausalLM,
+    "sequence-classification": transformers.AutoModelForSequenceClassification,
+    "image-classification": transformers.AutoModelForImageClassification,
+    "seq2seq-lm": transformers.AutoModelForSeq2SeqLM,
+}
+
+
+def load_config(spec: TrialSpec) -> Any:
+    """Return the configuration of the model, never its weights, and never by running remote code.
+
+    Raises:
+        NotPossibleError: If the installed transformers does not know the model type, or a hub id is neither
+            in the local cache nor to be had from the hub.
+    """
+    config = _configuration(spec.model)
+    if spec.use_cache != "auto":
+        config.use_cache = spec.use_cache
+    text = config.get_text_config()
+    if getattr(text, "pad_token_id", None) is None:
+        text.pad_token_id = 0  # classifiers find the last token by it; the id itself costs nothing
+    return config
+
+
+def _configuration(model: str) -> Any:
+    if Path(model).is_absolute():
+        read_config(Path(model))  # transformers' own message about a broken file is not one sentence
+        return _asked(model, lambda: transformers.AutoConfig.from_pretrained(model, trust_remote_code=False))
+    try:
+        fields = find_model(model).config
+    except UsageError:
+        return _asked(model, lambda: transformers.AutoConfig.from_pretrained(model, trust_remote_code=False))
+    return _asked(model, lambda: transformers.AutoConfig.for_model(**fields))
+
+
+def _asked(model: str, configuration: Any) -> Any:
+    try:
+        return configuration()
+    except OSError:
+        raise NotPossibleError(
+            f"the configuration of {model} is not in the catalogue or the local hub cache, and the hub did "
+            "not give it; check the name and the network, or give a folder with its config.json"
+        ) from None
+    except (ValueError, KeyError) as error:
+        known = f"transformers {transformers.__version__} cannot build {model}"
+        raise NotPossibleError(f"{known}: {str(error).splitlines()[0]}") from None
