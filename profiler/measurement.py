@@ -93,7 +93,7 @@ def _figures() -> tuple[Figure, ...]:
     return (
         *figures,
         Figure(name="alloc_retries", kind=int, text="Times the allocator had to free its cache and retry."),
-        Figure(name="oom_requested_bytes", kind=int, text="Bytes whose allocation failed."),
+        Figure(name="oom_requested_bytes", kind=int, text="Bytes whose allocation failed; CUDA rounds them."),
         Figure(name="oom_allocated_bytes", kind=int, text="Bytes held by tensors when it failed."),
         Figure(name="oom_reserved_bytes", kind=int, text="Bytes of segments when it failed."),
         Figure(name="step_seconds_median", kind=float, text="Median time of an optimizer step."),
@@ -177,18 +177,17 @@ class Measurement:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        if strange := set(self.figures) - set(FIGURES):
+        figures = {name: value for name, value in self.figures.items() if value is not None}
+        if strange := set(figures) - set(FIGURES):
             raise ValueError(f"not figures of a measurement: {', '.join(sorted(strange))}")
         if self.outcome is Outcome.OK and self.reason is not None:
             raise ValueError("a measurement that went well has no reason")
         if self.outcome is not Outcome.OK:
             if self.reason is None:
                 raise ValueError(f"a measurement with outcome {self.outcome} needs a reason")
-            if claimed := [
-                name for name in self.figures if "peak" in name or name.startswith("step_seconds")
-            ]:
+            if claimed := [name for name in figures if "peak" in name or name.startswith("step_seconds")]:
                 raise ValueError(f"an attempt that did not finish cannot claim {', '.join(claimed)}")
-        object.__setattr__(self, "figures", freeze({k: v for k, v in self.figures.items() if v is not None}))
+        object.__setattr__(self, "figures", freeze(figures))
         object.__setattr__(self, "protocol", freeze(self.protocol))
 
     @property

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from profiler.devices.host_memory import host_out_of_memory
 from profiler.devices.procfs import reset_peak_resident, status_bytes
-from profiler.devices.protocol import Failure
 from profiler.devices.tensor_bytes import TensorBytes
-from profiler.measurement import Outcome, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import torch
 
-    from profiler.devices.protocol import Watch
+    from profiler.devices.protocol import Failure, Watch
     from profiler.spec import TrialSpec
 
 # One arena and a fixed mmap threshold: freed tensors go back to the kernel at once, so the resident set
@@ -65,16 +63,7 @@ class CpuDevice:
 
     def failure(self, error: BaseException) -> Failure | None:
         """Recognise memory that the host did not give."""
-        message = str(error)
-        asked = re.search(r"tried to allocate (\d+) bytes", message)
-        if not asked and not isinstance(error, MemoryError) and "can't allocate memory" not in message:
-            return None
-        return Failure(
-            outcome=Outcome.OOM,
-            reason=Reason.HOST_OOM,
-            message=f"the host gave no more memory: {(message or type(error).__name__).splitlines()[0]}",
-            figures={"oom_requested_bytes": int(asked[1])} if asked else {},
-        )
+        return host_out_of_memory(error)
 
 
 class CpuMeter:

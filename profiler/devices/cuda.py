@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from profiler.catalog.gpus import gpu_by_driver_name
+from profiler.devices.host_memory import host_out_of_memory
 from profiler.devices.nvml import Sample, Sampler, gpu_state, summarize
 from profiler.devices.protocol import Failure
 from profiler.measurement import Outcome, Phase, Reason
@@ -106,11 +107,12 @@ class CudaDevice:
         return tflops * 1e12 if tflops is not None else None
 
     def failure(self, error: BaseException) -> Failure | None:
-        """Recognise memory the card did not give, cuBLAS without workspace, and a lost card."""
+        """Recognise memory the card or the host did not give, cuBLAS without workspace, and a lost card."""
         import torch
 
         message = str(error)
         first_line = message.splitlines()[0] if message else type(error).__name__
+        first_line = first_line.partition(" If reserved but unallocated")[0]  # advice, the same for everyone
         if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in message:
             return Failure(
                 outcome=Outcome.OOM,
@@ -128,11 +130,11 @@ class CudaDevice:
             )
         if any(text in message for text in _LOST):
             return Failure(outcome=Outcome.FAILED, reason=Reason.DEVICE_LOST, message=first_line)
-        return None
+        return host_out_of_memory(error)
 
 
 def _requested_bytes(message: str) -> dict[str, int]:
-    """Read what was asked for from torch's message, such as "Tried to allocate 2.00 GiB."."""
+    """Read what was asked for from torch's message, which rounds it: "Tried to allocate 2.00 GiB."."""
     found = re.search(r"Tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB|TiB)", message)
     return {"oom_requested_bytes": round(float(found[1]) * _UNITS[found[2]])} if found else {}
 
@@ -253,7 +255,7 @@ def process_figures(
     per_process = [s.process_used_bytes for s in samples if s.process_used_bytes is not None]
     if not per_process and idle_bytes is not None and not any(s.other_processes for s in samples):
         per_process = [s.device_used_bytes - idle_bytes for s in samples if s.device_used_bytes is not None]
-    if not per_process:
+    if not per_process or max(per_process) <= 0:
         return {}
     figures = {"peak_process_bytes": max(per_process)}
     if reserved_at and (context := per_process[-1] - reserved_at[-1][1]) > 0:

@@ -195,13 +195,17 @@ class Harness:
         tail = self._process.log_tail() if self._process is not None else ""
         return Outcome.FAILED, Reason.CRASH, f"the process was {how}" + (f": {tail}" if tail else "")
 
-    def _measurement(self, spec: TrialSpec, **content: Any) -> Measurement:
+    def _measurement(self, spec: TrialSpec, *, message: str | None = None, **content: Any) -> Measurement:
+        if message is not None:
+            # Libraries' messages may hold halves of characters or NULs, which no database takes.
+            message = message.replace("\0", " ").encode(errors="replace").decode()
         return Measurement(
             spec=spec,
             device=self.device.name,
             origin=self.device.origin,
             environment=self.environment,
             protocol=self.protocol.model_dump(exclude_defaults=True),
+            message=message,
             **content,
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 
 from profiler.catalog import find_model
 from profiler.errors import NotPossibleError, UsageError
@@ -57,6 +58,7 @@ def _asked(model: str, configuration: Any) -> Any:
             f"the configuration of {model} is not in the catalogue or the local hub cache, and the hub did "
             "not give it; check the name and the network, or give a folder with its config.json"
         ) from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, StrictDataclassError) as error:
         known = f"transformers {transformers.__version__} cannot build {model}"
-        raise NotPossibleError(f"{known}: {str(error).splitlines()[0]}") from None
+        reason = str(error).split("\n\n")[0]  # advice on installing another transformers follows
+        raise NotPossibleError(f"{known}: {' '.join(reason.split())}") from None

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trial_settings import SETTINGS
+from tests.profiler.spec.trial_settings import SETTINGS
 
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec

@@ -77,6 +77,12 @@ def test_an_empty_selection_keeps_the_columns(store, tmp_path, format):
         assert dict(frame.dtypes) == dict(store.frame().dtypes)
 
 
+def test_a_message_with_a_lone_carriage_return_stays_one_row_of_csv(store, tmp_path):
+    store.add(measurement(outcome=Outcome.OOM, message="progress 1%\rprogress 2%"))
+    store.export(tmp_path / "rows.csv")
+    assert list(pd.read_csv(tmp_path / "rows.csv")["message"]) == ["progress 1%\rprogress 2%"]
+
+
 def test_json_is_a_list_of_objects_with_their_version(filled, tmp_path):
     path = tmp_path / "rows.json"
     filled.export(path)

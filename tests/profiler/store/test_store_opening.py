@@ -206,7 +206,6 @@ def test_a_url_that_cannot_be_used_is_one_sentence_without_its_password(url, com
 
 
 def test_a_server_that_cannot_be_reached_is_one_sentence_without_its_password():
-    pytest.importorskip("psycopg")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: a connection is refused
         port = taken.getsockname()[1]

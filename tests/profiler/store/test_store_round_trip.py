@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import insert
 
 from profiler.errors import StoreError
 from profiler.measurement import FIGURES, Environment, Measurement, Outcome, Phase, Reason
-from profiler.store import Store
+from profiler.store import Store, schema
+from profiler.store.records import to_record
 from tests.factories import measurement, trial_spec
 
 texts = st.text(max_size=12)
@@ -143,6 +145,13 @@ def test_an_id_means_one_measurement(store):
 def test_two_different_measurements_with_one_id_are_refused_together(store):
     with pytest.raises(StoreError, match="id x"):
         store.add_many([measurement(id="x"), measurement(id="x", repeat=2)])
+    assert store.info().measurements == 0
+
+
+def test_the_database_refuses_a_row_without_its_spec(store):
+    record = to_record(measurement())
+    with pytest.raises(StoreError, match="FOREIGN KEY"), store._writing() as connection:
+        connection.execute(insert(schema.measurements).values(record))
     assert store.info().measurements == 0
 
 

@@ -1,0 +1,1 @@
+"""Decides and shows: the command line and what it prints."""

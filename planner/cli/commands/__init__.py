@@ -1,0 +1,1 @@
+"""One module per command; `planner.cli.main` imports a module when its command is used."""

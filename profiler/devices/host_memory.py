@@ -1,0 +1,23 @@
+"""Memory that the host did not give, as torch and Python report it."""
+
+from __future__ import annotations
+
+import re
+
+from profiler.devices.protocol import Failure
+from profiler.measurement import Outcome, Reason
+
+
+def host_out_of_memory(error: BaseException) -> Failure | None:
+    """Return what an exception says of host memory running out, or None if it says nothing of it."""
+    message = str(error)
+    asked = re.search(r"tried to allocate (\d+) bytes", message)
+    if not asked and not isinstance(error, MemoryError) and "can't allocate memory" not in message:
+        return None
+    said = (message or type(error).__name__).splitlines()[0]
+    return Failure(
+        outcome=Outcome.OOM,
+        reason=Reason.HOST_OOM,
+        message=f"the host gave no more memory: {said}",
+        figures={"oom_requested_bytes": int(asked[1])} if asked else {},
+    )

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from planner import doctor
+from planner.doctor import Status, examine, runs_on
+from profiler.devices import nvml
+from profiler.devices.nvml import GpuState
+from profiler.errors import NotPossibleError
+from profiler.store import Store
+
+GIB = 2**30
+
+
+def gpu(**fields):
+    defaults = {
+        "index": 0, "name": "NVIDIA L40S", "uuid": "GPU-1", "driver_version": "580.1",
+        "memory_total_bytes": 46068 * 2**20, "memory_used_bytes": GIB, "power_limit_watts": 350.0,
+        "sm_clock_mhz": 210, "max_sm_clock_mhz": 2520, "temperature_celsius": 30, "processes": (),
+    }  # fmt: skip
+    return GpuState(**{**defaults, **fields})
+
+
+@pytest.fixture
+def findings(monkeypatch, tmp_path):
+    """Call this with the GPUs the driver knows, or why there is none; it returns the findings by subject."""
+
+    def call(*gpus, missing=None, store=tmp_path / "none.db"):
+        def count():
+            if missing:
+                raise NotPossibleError(missing)
+            return len(gpus)
+
+        monkeypatch.setattr(nvml, "gpu_count", count)
+        monkeypatch.setattr(nvml, "gpu_state", lambda index: gpus[index])
+        return {finding.subject: finding for finding in examine(store)}
+
+    return call
+
+
+def test_a_machine_without_a_driver_is_told_so_plainly(findings):
+    driver = findings(missing="no NVIDIA driver answers: not found")["GPU driver"]
+    assert driver.status is Status.NONE
+    assert driver.message == "no NVIDIA driver answers: not found; trials run on the CPU."
+
+
+def test_a_free_gpu_is_ok(findings):
+    card = findings(gpu())["cuda:0"]
+    assert card.status is Status.OK
+    assert card.message == "NVIDIA L40S, 44.0 of 45.0 GiB free, SM clock 210 of 2520 MHz."
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"processes": (1, 2)}, "used by 2 other processes, which disturbs measurements"),
+        ({"name": "NVIDIA Unheard Of"}, "not in the catalogue"),
+    ],
+)
+def test_what_disturbs_is_a_warning(findings, fields, words):
+    card = findings(gpu(**fields))["cuda:0"]
+    assert card.status is Status.WARN
+    assert words in card.message
+
+
+def test_what_the_driver_does_not_say_is_left_out(findings):
+    card = findings(gpu(memory_used_bytes=None, sm_clock_mhz=None))["cuda:0"]
+    assert card.message == "NVIDIA L40S."
+
+
+def test_a_store_that_is_not_there_is_not_made(findings, tmp_path):
+    path = tmp_path / "folder" / "new.db"
+    assert findings(missing="x", store=path)["store"].status is Status.NONE
+    assert not path.parent.exists()
+
+
+def test_the_store_is_looked_into(findings, tmp_path):
+    Store.open(tmp_path / "s.db").close()
+    found = findings(missing="x", store=tmp_path / "s.db")["store"]
+    assert (found.status, found.message) == (Status.OK, f"{tmp_path / 's.db'} holds 0 measurements.")
+    (tmp_path / "text").write_text("hello")
+    assert findings(missing="x", store=tmp_path / "text")["store"].status is Status.WARN
+
+
+def test_a_missing_package_is_a_warning(findings, monkeypatch):
+    versions = {"transformers": "5.0", "peft": None, "accelerate": "1", "bitsandbytes": None}
+    monkeypatch.setattr("profiler.environment.package_version", versions.get)
+    found = findings(missing="x")
+    assert found["transformers"].message == "transformers 5.0."
+    assert found["peft"].status is Status.WARN
+    assert found["bitsandbytes"].status is Status.NONE
+
+
+def test_a_missing_compiler_is_said(findings, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler -O2")
+    assert findings(missing="x")["C compiler"].message.startswith("no-such-compiler is not there")
+
+
+@pytest.mark.parametrize(
+    ("architectures", "capability", "expected"),
+    [
+        (["sm_75", "sm_86"], (7, 5), True),
+        (["sm_75", "sm_86"], (8, 9), True),
+        (["sm_75", "sm_86"], (8, 0), False),
+        (["sm_75", "sm_86"], (7, 0), False),
+        (["sm_75", "sm_86"], (12, 0), False),
+        (["sm_90", "compute_90"], (12, 0), True),
+        (["sm_90a"], (9, 0), False),
+    ],
+)
+def test_which_gpus_a_build_has_code_for(architectures, capability, expected):
+    assert runs_on(architectures, *capability) is expected
+
+
+def test_the_command_prints_every_finding(sizeup, monkeypatch):
+    finding = doctor.Finding(subject="C compiler", status=Status.OK, message="cc.")
+    monkeypatch.setattr("planner.cli.commands.doctor.examine", lambda location: [finding])
+    assert json.loads(sizeup("doctor", "--format", "json")[1]) == [
+        {"schema_version": 1, "status": "ok", "subject": "C compiler", "message": "cc."}
+    ]
+    assert "C compiler" in sizeup("doctor")[1]
