@@ -39,8 +39,10 @@ class NotPossibleError(SizeupError):
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first.
 
-    Names that contain `name` come after close spellings, so that `llama-3b` finds `llama-3.2-3b`.
+    Names that contain `name` come after close spellings, so that `qwen` finds `qwen2-7b`.
     """
+    if not name.strip():
+        return []
     by_folded = {candidate.casefold(): candidate for candidate in known}
     folded = name.casefold()
     close = difflib.get_close_matches(folded, by_folded, n=count, cutoff=0.6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from profiler.spec import TrialSpec
-from profiler.store.summary import COUNT_COLUMNS
+from profiler.store.summary import COUNT_COLUMNS, WARNING_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,6 @@ _FIGURES = (
     "peak_allocated_bytes", "peak_reserved_bytes", "peak_process_bytes", "step_seconds_median",
     "step_seconds_pi95_low", "step_seconds_pi95_high", "tokens_per_second",
 )  # fmt: skip
-_EACH = ("repeat", "attempt", "outcome", "reason", "phase")
 
 
 def telling_columns(rows: Sequence[dict[str, Any]], table: Table, *, each: bool = False) -> list[str]:
@@ -36,7 +35,8 @@ def telling_columns(rows: Sequence[dict[str, Any]], table: Table, *, each: bool 
     if differs("environment_key") and not differs("device_name"):
         place.append("environment_key")
     if each:
-        counts = ["repeat", *filter(differs, _EACH[1:2]), "outcome", *filter(is_known, _EACH[3:])]
+        counts = ["repeat", *filter(differs, ["attempt"]), "outcome", *filter(is_known, ["reason", "phase"])]
     else:
         counts = ["processes", *(name for name in COUNT_COLUMNS[1:] if any(row[name] for row in rows))]
-    return [*told, *place, *counts, *filter(is_known, _FIGURES)]
+    warnings = [name for name in WARNING_COLUMNS if name in table.columns and any(row[name] for row in rows)]
+    return [*told, *place, *counts, *filter(is_known, _FIGURES), *warnings]

@@ -14,6 +14,7 @@ from profiler.errors import UsageError
 from profiler.spec import TrialSpec
 from profiler.spec.cells import base_types
 from profiler.spec.lengths import read_lengths
+from profiler.spec.validation import shown
 from profiler.spec.yaml_file import read_yaml
 from profiler.sweep.file import TRIAL_FIELDS
 
@@ -143,12 +144,12 @@ def _read_options(pairs: tuple[str, ...]) -> dict[str, Any] | None:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not name or not equals:
-            raise UsageError(f"--method-option must be NAME=VALUE, such as r=32, not {pair!r}")
+            raise UsageError(f"--method-option must be NAME=VALUE, such as r=32, not {shown(pair)}")
         try:
             options[name] = json.loads(text)
         except (ValueError, RecursionError):
             if text.lstrip()[:1] in ("[", "{", '"'):
-                raise UsageError(f"--method-option {name}: {text!r} is not JSON") from None
+                raise UsageError(f"--method-option {name}: {shown(text)} is not JSON") from None
             options[name] = text
     return options or None
 
@@ -164,5 +165,5 @@ def _read_lengths(text: str | None, path: Path | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise UsageError(
-            f'--lengths must be JSON, such as [512, 128] or {{"512": 3}}, not {text!r}'
+            f'--lengths must be JSON, such as [512, 128] or {{"512": 3}}, not {shown(text)}'
         ) from None

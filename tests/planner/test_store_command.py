@@ -82,6 +82,7 @@ def test_prune_asks_first(sizeup, three, count, monkeypatch, answer, code, left)
     [
         ([], "say what to delete"),
         (["--before", "yesterday"], "--before must be a day or a time, such as 2026-01-31, not 'yesterday'"),
+        (["--before", "0001-01-01T00:00+10:00"], "--before must be a day or a time"),
         (["--outcome", "good"], "'good' is not one of 'ok'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def _model(name: str, table: Table) -> str:
     stored = {row["model"] for row in table.rows()}
     if name in stored:
         return name
-    if (folder := str(Path(name).expanduser().absolute())) in stored:
+    if (folder := str(Path(os.path.expanduser(name)).resolve())) in stored:
         return folder
     return find_model(name).id
 

@@ -109,6 +109,6 @@ def prune(
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # a zone can lead out of the calendar
         raise UsageError(f"--before must be a day or a time, such as 2026-01-31, not {text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,5 +1,6 @@
 """What the harness relies on in every device; a device's test class derives from `DeviceContract`."""
 
+import gc
 import json
 import os
 
@@ -18,6 +19,7 @@ class DeviceContract:
     @pytest.fixture
     def figures(self, device):
         """What the meter says of a small piece of work, in the order in which the harness asks."""
+        gc.collect()  # what other tests left behind
         where = device.torch_device()
         meter = device.meter()
         meter.begin()

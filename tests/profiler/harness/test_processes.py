@@ -191,3 +191,15 @@ def test_a_device_that_is_not_there_is_a_sentence(monkeypatch):
     monkeypatch.setattr("profiler.devices.cuda.gpu_state", refuse)
     with pytest.raises(SizeupError, match="cannot measure on cuda:0: no NVIDIA driver answers"):
         Harness(CudaDevice())
+
+
+def test_the_supervisor_holds_no_torch():
+    code = (
+        "import sys; from profiler.devices import find_device; from profiler.harness import Harness;"
+        "import profiler.sweep.runner; Harness(find_device('cpu')).close(); print('torch' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

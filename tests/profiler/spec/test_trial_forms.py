@@ -9,12 +9,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.profiler.spec.trial_settings import SETTINGS
 
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec
 from profiler.spec.frozen import canonical_json, thaw
 from profiler.spec.yaml_file import read_yaml
+from tests.profiler.spec.trial_settings import SETTINGS
 
 forms = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

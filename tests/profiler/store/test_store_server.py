@@ -19,7 +19,7 @@ from tests.factories import environment, measurement, trial_spec
 SERVER = os.environ.get("SIZEUP_TEST_POSTGRESQL", "")
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
-pytestmark = pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL server: SIZEUP_TEST_POSTGRESQL names no database")
+pytestmark = pytest.mark.skipif(not SERVER, reason="needs a PostgreSQL server in SIZEUP_TEST_POSTGRESQL")
 
 
 @pytest.fixture

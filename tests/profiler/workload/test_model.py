@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 
+from profiler.devices.tensor_bytes import TensorBytes
 from profiler.errors import NotPossibleError, UsageError
 from profiler.spec import TrialSpec
 from profiler.workload.config import AUTO_CLASSES, load_config
@@ -141,3 +142,14 @@ def test_a_hub_model_that_cannot_be_had(monkeypatch):
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
     with pytest.raises(NotPossibleError, match="the configuration of me/mine is not in the catalogue"):
         load_config(TrialSpec.parse({"model": "me/mine"}))
+
+
+def test_a_tied_weight_is_made_once(spec):
+    """Made twice and then tied, it would be in the peak of loading."""
+    made, tensors = spec("llama-tied"), TensorBytes()
+    with tensors.recording() as recorded:
+        built = build_model(made, CPU)
+    embedding = built.get_input_embeddings().weight
+    assert built.get_output_embeddings().weight is embedding
+    held = sum(parameter.nbytes for parameter in built.parameters())
+    assert held <= recorded.peak_bytes(base_bytes=0) < held + embedding.nbytes
