@@ -47,7 +47,8 @@ REQUIRED_OPTIONS: dict[str, dict[str, Any]] = {
     "adalora": {"total_step": 1000},
     "adaption-prompt": {"adapter_len": 10, "adapter_layers": 2},
     "cartridge": {"num_virtual_tokens": 20},
-    "cpt": {"cpt_token_ids": list(range(20))},
+    # Token type 1 is trained; without types, peft masks every gradient of cpt to zero.
+    "cpt": {"cpt_token_ids": list(range(20)), "cpt_tokens_type_mask": [1] * 20},
     "multitask-prompt-tuning": {"num_virtual_tokens": 20},
     "p-tuning": {"num_virtual_tokens": 20},
     "prefix-tuning": {"num_virtual_tokens": 20},

@@ -10,7 +10,7 @@ SHORT = {"warmup_min_steps": 1, "warmup_min_seconds": 0, "timed_min_steps": 6, "
 ENDLESS = {"warmup_min_steps": 1, "warmup_min_seconds": 600, "warmup_stable_cv": 0}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def own_lock(tmp_path_factory):
     """Tests neither wait for measurements that run on this machine, nor hold them up."""
     with pytest.MonkeyPatch.context() as patch:

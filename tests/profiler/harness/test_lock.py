@@ -12,23 +12,25 @@ from profiler.harness.lock import device_lock
 
 ROOT = Path(__file__).parents[3]
 HOLDER = """
-import sys
+import sys, time
+from pathlib import Path
 from profiler.harness.lock import device_lock
 with device_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.readline()
-    print("released", flush=True)
+    time.sleep(0.5)
+    Path(sys.argv[2]).touch()
 """
 
 
 @pytest.fixture
-def hold():
-    """Start a process that holds the lock of a device until its standard input is written to."""
+def hold(tmp_path):
+    """Start a process that holds the lock of a device until its standard input is written to, and longer."""
     holders = []
 
     def start(device):
         holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, device],
+            [sys.executable, "-c", HOLDER, device, str(tmp_path / "done")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -44,7 +46,7 @@ def hold():
         holder.wait()
 
 
-def test_a_second_process_waits_until_the_first_is_done(hold):
+def test_a_second_process_waits_until_the_first_is_done(hold, tmp_path):
     holder = hold("cuda:0")
     waited = []
 
@@ -54,7 +56,7 @@ def test_a_second_process_waits_until_the_first_is_done(hold):
         holder.stdin.flush()
 
     with device_lock("cuda:0", waiting=release):
-        assert holder.stdout.readline() == "released\n"
+        assert (tmp_path / "done").exists()
     assert waited == [True]
 
 
