@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,11 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
 
 
 def _model_name(base: Any) -> str:
-    name = getattr(base.config, "_name_or_path", "") or ""
-    return name or f"unnamed/{base.config.model_type}"
+    """Return the model's name; one without is told from others of its type by a hash of its configuration."""
+    if name := getattr(base.config, "_name_or_path", ""):
+        return str(name)
+    digest = hashlib.sha256(base.config.to_json_string().encode()).hexdigest()[:8]
+    return f"unnamed/{base.config.model_type}-{digest}"
 
 
 def _task(base: Any) -> str:

@@ -101,6 +101,18 @@ def test_an_optimizer_that_no_trial_has_is_named(tmp_path):
         spec_of_run(model, arguments, [16])
 
 
+def test_models_without_a_name_are_told_apart(tmp_path):
+    _, arguments = train(tmp_path, ProfilerCallback(tmp_path / "store.db"))
+    config = AutoConfig.from_pretrained(write_model(tmp_path, "llama"))
+    names = []
+    for layers in (1, 2):
+        config.num_hidden_layers = layers
+        config._name_or_path = ""
+        names.append(spec_of_run(AutoModelForCausalLM.from_config(config), arguments, [16]).model)
+    assert names[0] != names[1]
+    assert all(name.startswith("unnamed/llama-") for name in names)
+
+
 def test_steps_to_skip_cannot_be_negative():
     with pytest.raises(ValueError, match="at least 0"):
         ProfilerCallback(skip_steps=-1)
