@@ -23,7 +23,7 @@ from profiler.devices.cuda import CudaDevice
 from profiler.devices.procfs import status_bytes
 from profiler.devices.tensor_bytes import TensorBytes
 from profiler.environment import environment_of
-from profiler.errors import SizeupError
+from profiler.errors import SizeupError, UsageError
 from profiler.harness.statistics import summarize_steps
 from profiler.measurement import Measurement, Outcome
 from profiler.store import Store
@@ -97,9 +97,11 @@ class ProfilerCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
         model = kwargs.get("model")
         if model is None or len(self._step_seconds) <= self._skip_steps:
             return
-        device: Device = find_device("cuda" if args.device.type == "cuda" else "cpu")
         timed = self._step_seconds[self._skip_steps :]
         try:
+            if args.device.type not in ("cpu", "cuda"):
+                raise UsageError(f"a run on {args.device.type} cannot be recorded; only on cpu and cuda")
+            device: Device = find_device(args.device.type)
             self.measurement = Measurement(
                 spec=spec_of_run(model, args, self._lengths),
                 device=device.name,
@@ -115,6 +117,8 @@ class ProfilerCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
                 store.add(self.measurement)
         except SizeupError as error:
             self.error = error
+        except Exception as error:  # whatever a library does here, the run goes on
+            self.error = SizeupError(f"the run was not recorded: {type(error).__name__}: {error}")
 
     def _memory(self, device: Device) -> dict[str, int | None]:
         if isinstance(device, CudaDevice):

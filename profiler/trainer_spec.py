@@ -47,6 +47,8 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
     Raises:
         UsageError: If the run has something that no field of a spec can say, such as an unknown optimizer.
     """
+    if args.world_size > 1 or args.n_gpu > 1:
+        raise UsageError("the run trains on several devices, which no row of one device can say")
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     settings: dict[str, Any] = {
         "model": _model_name(base),

@@ -47,7 +47,11 @@ class CudaDevice:
         """Return the variables that show one GPU, by the driver's order, and set the allocator."""
         variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self._visible_name()}
         if spec is not None and spec.allocator == "expandable":
-            variables["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+            # The older name, where a user has set it, wins (c10/cuda/CUDAAllocatorConfig.h).
+            for name in _ALLOCATOR_VARIABLES:
+                if name == _ALLOCATOR_VARIABLES[0] or name in os.environ:
+                    given = [os.environ[name]] if os.environ.get(name) else []
+                    variables[name] = ",".join([*given, "expandable_segments:True"])
         return variables
 
     def _visible_name(self) -> str:
@@ -87,7 +91,8 @@ class CudaDevice:
             torch.cuda.init()  # type: ignore[no-untyped-call]
             torch.cuda.get_device_properties(0)
         except (RuntimeError, AssertionError) as error:
-            raise NotPossibleError(f"torch cannot use {self.name}: {str(error).splitlines()[0]}") from None
+            first_line = str(error).partition("\n")[0]
+            raise NotPossibleError(f"torch cannot use {self.name}: {first_line}") from None
         return torch.device("cuda", 0)
 
     def meter(self) -> CudaMeter:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 from profiler.devices.protocol import Failure
 from profiler.measurement import Outcome, Reason
+
+_TEXTS = ("can't allocate memory", "std::bad_alloc")  # torch makes a RuntimeError of the second
 
 
 def host_out_of_memory(error: BaseException) -> Failure | None:
     """Return what an exception says of host memory running out, or None if it says nothing of it."""
     message = str(error)
     asked = re.search(r"tried to allocate (\d+) bytes", message)
-    if not asked and not isinstance(error, MemoryError) and "can't allocate memory" not in message:
+    is_short = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if not asked and not is_short and not any(text in message for text in _TEXTS):
         return None
     said = (message or type(error).__name__).splitlines()[0]
     return Failure(

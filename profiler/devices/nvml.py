@@ -198,7 +198,7 @@ class Sampler:
 
     def __init__(self, index: int, process_id: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "profiler.devices.nvml", str(index), str(process_id)],
+            [sys.executable, "-P", "-m", "profiler.devices.nvml", str(index), str(process_id)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -90,6 +90,7 @@ class TensorBytes:
         """Return the bytes of every CPU storage that is alive, each counted once."""
         import torch
 
+        gc.collect()  # a cycle that nobody refers to would go at any moment, unreported
         storages: dict[int, int] = {}
         for found in gc.get_objects():
             if issubclass(type(found), torch.Tensor) and found.device.type == "cpu":

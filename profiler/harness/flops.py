@@ -13,7 +13,8 @@ def count_flops(workload: Workload) -> int | None:
     """Run one step under torch's counter and return its FLOPs: matrix products, convolutions and attention.
 
     None where a part of them happens inside operators whose FLOPs torch cannot know (8-bit matrix products,
-    flash-attention-2, Liger's kernels, compiled graphs): a count that misses them would be wrong.
+    flash-attention-2, Liger's kernels, compiled graphs): a count that misses them would be wrong. None, too,
+    where lengths vary: the count of one step would not be that of the median step.
     """
     spec = workload.spec
     if (
@@ -21,6 +22,7 @@ def count_flops(workload: Workload) -> int | None:
         or spec.attention == "flash-attention-2"
         or spec.loss_kernel != "standard"
         or spec.compile
+        or (spec.lengths is not None and len(spec.lengths) > 1 and not spec.packing)
     ):
         return None
     from torch.utils.flop_counter import FlopCounterMode

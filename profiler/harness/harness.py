@@ -95,8 +95,8 @@ class Harness:
             ending = _Ending()
             try:
                 self._run(spec, ending, started)
-            except KeyboardInterrupt:
-                self.close()
+            except BaseException:
+                self.close()  # or the next trial would hear the events of this one
                 raise
             figures = dict((ending.result or {}).get("figures") or {})
             figures["trial_seconds"] = time.monotonic() - started
@@ -191,9 +191,11 @@ class Harness:
         code = ending.exit_code
         if code == -signal.SIGKILL and _kernel_killed_since(ending.oom_kills_before):
             return Outcome.OOM, Reason.HOST_OOM, "the kernel killed the process: the host ran out of memory"
-        how = f"killed by signal {-code}" if code is not None and code < 0 else f"exited with code {code}"
         tail = self._process.log_tail() if self._process is not None else ""
-        return Outcome.FAILED, Reason.CRASH, f"the process was {how}" + (f": {tail}" if tail else "")
+        if code == -signal.SIGABRT and "std::bad_alloc" in tail:  # memory refused where C++ cannot say so
+            return Outcome.OOM, Reason.HOST_OOM, f"the host gave no more memory: {tail}"
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with code {code}"
+        return Outcome.FAILED, Reason.CRASH, f"the process {how}" + (f": {tail}" if tail else "")
 
     def _measurement(self, spec: TrialSpec, *, message: str | None = None, **content: Any) -> Measurement:
         if message is not None:

@@ -33,7 +33,8 @@ class TrialProcess:
         self.environment = dict(environment)
         self._log = tempfile.TemporaryFile(prefix="sizeup-trial-")  # noqa: SIM115  # closed in `close`
         read_end, write_end = os.pipe()
-        command = [sys.executable, "-m", "profiler.harness.server",
+        # -P: a profiler.py in the folder where the user is must not stand for ours.
+        command = [sys.executable, "-P", "-m", "profiler.harness.server",
                    "--parent", str(os.getpid()), "--events", str(write_end)]  # fmt: skip
         room = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [room, os.environ.get("PYTHONPATH")]))

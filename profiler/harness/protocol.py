@@ -25,7 +25,7 @@ class MeasurementProtocol(BaseModel):
     )
     warmup_min_seconds: Seconds = Field(default=10.0, description="Warm-up time, unless times settle sooner.")
     warmup_max_seconds: Seconds = Field(
-        default=120.0, description="When to stop waiting for times to settle."
+        default=120.0, description="When slow steps stop warming up, after two of them."
     )
     warmup_stable_cv: Seconds = Field(
         default=0.02, description="Coefficient of variation of the last ten steps that counts as settled."

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,12 @@ def limit_memory(limit_bytes: int | None) -> None:
         return
     if limit_bytes is None:
         limit_bytes = psutil.virtual_memory().available
-    with contextlib.suppress(ValueError, OSError):  # a lower hard limit is already in force
-        resource.setrlimit(resource.RLIMIT_DATA, (held + limit_bytes, resource.RLIM_INFINITY))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = held + limit_bytes
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)  # only root may raise a hard limit
+    with contextlib.suppress(OverflowError, ValueError, OSError):  # more than a machine can have is no limit
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,10 +106,16 @@ def _fork(request: TrialRequest, report: Reporter) -> None:
             report("started", process=os.getpid(), monotonic_seconds=time.monotonic())
             run_trial(request, report)
             status = 0
+        except BaseException:
+            traceback.print_exc()  # into the log, whose end becomes the row's message
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    if sys.platform == "linux":
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # ended, but its id is not free yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # what it started and left behind
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     report("exited", code=code)

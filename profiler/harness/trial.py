@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from profiler.workload import Workload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from profiler.devices.protocol import Device, Meter
+    from profiler.devices.protocol import Device, Meter, Watch
     from profiler.harness.messages import Reporter, TrialRequest
     from profiler.workload.step import StepCount
 
@@ -58,7 +59,10 @@ def _no_kernel(error: BaseException) -> bool:
     """Whether torch has no implementation for what was asked, which no second attempt changes."""
     message = str(error)
     return isinstance(error, RuntimeError) and (
-        "not implemented for" in message or "No viable backend" in message or "No available kernel" in message
+        "not implemented for" in message
+        or "No viable backend" in message
+        or "No available kernel" in message
+        or "no kernel image is available" in message  # torch was built without this card's architecture
     )
 
 
@@ -73,6 +77,7 @@ class _Run:
         self.notes: list[str] = []
         self._report = report
         self._counts: list[StepCount] = []
+        self._tokens: list[int] = []  # of every step from the first, warm-up included
 
     def measure(self) -> dict[str, Any]:
         torch_device = self.device.torch_device()
@@ -114,15 +119,17 @@ class _Run:
         seconds: list[float] = []
         while True:
             step_started = time.perf_counter()
-            workload.step(len(seconds), self._watch if not seconds else self._watch_quietly)
+            count = workload.step(len(seconds), self._watch if not seconds else self._watch_quietly)
+            self._tokens.append(count.tokens or 0)
             _wait(workload)
             seconds.append(time.perf_counter() - step_started)
             self._report("progress", stage="warm-up", step=len(seconds))
-            if len(seconds) < protocol.warmup_min_steps:
+            elapsed = time.perf_counter() - started
+            is_out_of_time = len(seconds) >= 2 and elapsed >= protocol.warmup_max_seconds
+            if len(seconds) < protocol.warmup_min_steps and not is_out_of_time:
                 continue
             stable = is_stable(seconds, protocol.warmup_stable_cv)
-            elapsed = time.perf_counter() - started
-            if stable or elapsed >= min(protocol.warmup_min_seconds, protocol.warmup_max_seconds):
+            if stable or is_out_of_time or elapsed >= protocol.warmup_min_seconds:
                 meter.end_warmup()
                 return len(seconds), stable
 
@@ -140,10 +147,11 @@ class _Run:
                     break
                 if done >= 3 and elapsed >= protocol.timed_max_seconds:
                     break
+        self._tokens += [count.tokens or 0 for count in self._counts]
         self.step_seconds = list(timer.step_seconds())
         figures: dict[str, Any] = dict(summarize_steps(self.step_seconds))
-        if host := sorted(timer.host_seconds()):
-            figures["host_seconds_median"] = host[len(host) // 2]
+        if host := timer.host_seconds():
+            figures["host_seconds_median"] = statistics.median(host)
         return figures | self._throughput()
 
     def _throughput(self) -> dict[str, float]:
@@ -157,9 +165,8 @@ class _Run:
         return figures
 
     def _find_peaks(self, workload: Workload, meter: Meter) -> None:
-        steps = self.protocol.phase_steps
-        if isinstance(self.spec.lengths, tuple):
-            steps = min(max(steps, len(self.spec.lengths)), _MOST_PHASE_STEPS)
+        # Once outside the pass: what the pass itself takes is in no figure of the process.
+        self._evaluate_and_save(workload, self._watch)
         workload.rest()
         with meter.phase_pass() as measured:
 
@@ -168,23 +175,37 @@ class _Run:
                 with self._watch(phase), measured(phase):
                     yield
 
-            for index in range(steps):
+            for index in self._phase_steps():
                 workload.step(index, watch)
-            if self.spec.evaluation_batch_size is not None:
-                workload.evaluate(watch)
-            if self.spec.save:
-                workload.save(watch)
+            self._evaluate_and_save(workload, watch)
+
+    def _phase_steps(self) -> list[int]:
+        """Return the steps that find the peaks, the one with most tokens among them."""
+        steps = self.protocol.phase_steps
+        if isinstance(self.spec.lengths, tuple):
+            steps = min(max(steps, len(self.spec.lengths)), _MOST_PHASE_STEPS)
+        indices = list(range(steps))
+        if self.spec.lengths is not None and steps < len(self.spec.lengths):  # not every length has its step
+            indices[-1] = self._tokens.index(max(self._tokens))
+        return indices
+
+    def _evaluate_and_save(self, workload: Workload, watch: Watch) -> None:
+        if self.spec.evaluation_batch_size is not None:
+            workload.evaluate(watch)
+        if self.spec.save:
+            workload.save(watch)
 
     def _count_flops(self, workload: Workload, figures: dict[str, Any]) -> dict[str, Any]:
         try:
             flops = count_flops(workload)
+            peak = self.device.peak_flops_per_second(self.spec.precision)
         except Exception as error:  # counting is an extra: a trial that was measured stays measured
-            self.notes.append(f"FLOPs were not counted: {type(error).__name__}: {str(error).splitlines()[0]}")
+            first_line = str(error).partition("\n")[0]
+            self.notes.append(f"FLOPs were not counted: {type(error).__name__}: {first_line}")
             return {}
         if flops is None:
             return {}
         counted: dict[str, Any] = {"flops_per_step": flops}
-        peak = self.device.peak_flops_per_second(self.spec.precision)
         if peak is not None:
             counted["mfu"] = flops / figures["step_seconds_median"] / peak
         return counted

@@ -36,6 +36,8 @@ class SweepReport:
     """The rows of this run, in order."""
     already_there: int
     """Trials whose finished row an earlier run left."""
+    failed_before: bool = False
+    """Whether one of those rows is a failure or a time-out."""
 
     @property
     def endings(self) -> Counter[str]:
@@ -46,11 +48,12 @@ class SweepReport:
     def has_failures(self) -> bool:
         """Whether a trial failed or timed out in the end; OOM, skipped and not-possible do not count."""
         last = {(m.spec.key, m.repeat): m for m in self.measurements}
-        return any(
-            m.outcome is Outcome.TIMEOUT
-            or (m.outcome is Outcome.FAILED and m.reason is not Reason.NOT_POSSIBLE)
-            for m in last.values()
-        )
+        return self.failed_before or any(_is_failure(m) for m in last.values())
+
+
+def _is_failure(m: Measurement) -> bool:
+    is_failed = m.outcome is Outcome.FAILED and m.reason is not Reason.NOT_POSSIBLE
+    return is_failed or m.outcome is Outcome.TIMEOUT
 
 
 @dataclass(kw_only=True)
@@ -109,15 +112,22 @@ class SweepRunner:
             SizeupError: If the store cannot take a row or no trial can be started; rows so far are kept.
         """
         pending = self.pending()
+        failed_before = False
         if self.resume:
-            self._out_of_memory = [row.spec for row in self.earlier() if row.outcome is Outcome.OOM]
+            earlier, planned = self.earlier(), set(self.plan.specs)
+            self._out_of_memory = [row.spec for row in earlier if row.outcome is Outcome.OOM]
+            failed_before = any(_is_failure(row) for row in earlier if row.spec in planned)
         rows: list[Measurement] = []
         for trial in pending:
             for attempt in range(1, self.retries + 2):
                 rows.append(self._attempt(trial, attempt))
                 if rows[-1].is_finished:
                     break
-        return SweepReport(measurements=tuple(rows), already_there=len(self.plan.trials) - len(pending))
+        return SweepReport(
+            measurements=tuple(rows),
+            already_there=len(self.plan.trials) - len(pending),
+            failed_before=failed_before,
+        )
 
     def _attempt(self, trial: PlannedTrial, attempt: int) -> Measurement:
         self.listener.started(trial, attempt)

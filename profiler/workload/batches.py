@@ -41,12 +41,15 @@ class Batches:
         self._spec = spec
         self._config = config
         self._batch_size = batch_size or spec.batch_size
+        self._image_batch: Batch | None = None
 
     def batch(self, step: int, micro_batch: int = 0) -> Batch:
         """Return the batch of a micro-batch of an optimizer step."""
         generator = torch.Generator().manual_seed(1 + step * self._spec.gradient_accumulation + micro_batch)
         if self._spec.task == "image-classification":
-            return self._images(generator)
+            # Millions of random pixels take as long as a step of a GPU: they are drawn once.
+            self._image_batch = self._image_batch or self._images(generator)
+            return self._image_batch
         return self._tokens(self._lengths(step, micro_batch), generator)
 
     def _lengths(self, step: int, micro_batch: int) -> list[list[int]]:

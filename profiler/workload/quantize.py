@@ -32,8 +32,9 @@ def quantizer(spec: TrialSpec, compute_dtype: torch.dtype) -> Any | None:
         )
         found.validate_environment(device_map=None)
     except (ImportError, RuntimeError, ValueError) as error:
+        first_line = str(error).partition("\n")[0]
         raise NotPossibleError(
-            f"{spec.quantization} needs bitsandbytes (the extra 'quant'): {str(error).splitlines()[0]}"
+            f"{spec.quantization} needs bitsandbytes (the extra 'quant'): {first_line}"
         ) from None
     return found
 

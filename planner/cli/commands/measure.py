@@ -82,4 +82,5 @@ def measure(
     outcomes = [row.outcome for row in report.measurements]
     if Outcome.OOM in outcomes:
         ctx.exit(3)
-    ctx.exit(0 if outcomes[-1] is Outcome.OK else 1)
+    last = {row.repeat: row.outcome for row in report.measurements}
+    ctx.exit(0 if all(outcome is Outcome.OK for outcome in last.values()) else 1)
