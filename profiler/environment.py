@@ -41,7 +41,8 @@ def host_facts() -> dict[str, Any]:
         "host_cpu_cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "host_memory_bytes": psutil.virtual_memory().total,
+        # What firmware and kernel keep changes with an update: the nearest GiB does not.
+        "host_memory_gib": round(psutil.virtual_memory().total / 2**30),
         "host_threads": os.environ.get("OMP_NUM_THREADS"),
         "platform": f"{platform.system()} {platform.machine()}",
         "python_version": platform.python_version(),

@@ -36,6 +36,10 @@ class NotPossibleError(SizeupError):
     """
 
 
+class UnreachableError(SizeupError):
+    """Something on the network did not answer; it may another time."""
+
+
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first.
 

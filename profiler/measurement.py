@@ -37,6 +37,7 @@ class Reason(enum.StrEnum):
     NOT_POSSIBLE = "not-possible"
     ERROR = "error"
     CRASH = "crash"
+    UNREACHABLE = "unreachable"
     INTERRUPTED = "interrupted"
     DEVICE_LOST = "device-lost"
     AFTER_OOM = "after-oom"
@@ -45,7 +46,7 @@ class Reason(enum.StrEnum):
     @property
     def is_transient(self) -> bool:
         """Whether another attempt may end differently."""
-        return self in (Reason.CRASH, Reason.INTERRUPTED, Reason.DEVICE_LOST)
+        return self in (Reason.CRASH, Reason.UNREACHABLE, Reason.INTERRUPTED, Reason.DEVICE_LOST)
 
 
 class Phase(enum.StrEnum):

@@ -27,6 +27,7 @@ _OPTIMIZERS = {
     "sgd": "sgd",
     "rmsprop": "rmsprop",
 }
+_ATTENTION = {"eager": "eager", "flash_attention_2": "flash-attention-2"}
 _TASK_OF_CLASS = {
     "ForCausalLM": "causal-lm",
     "LMHeadModel": "causal-lm",
@@ -62,6 +63,9 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
         "max_grad_norm": float(args.max_grad_norm or 0.0),
         "compile": bool(args.torch_compile),
         "loop": "trainer",
+        "attention": _ATTENTION.get(base.config._attn_implementation, "auto"),
+        "loss_kernel": "liger" if args.use_liger_kernel else "standard",
+        "empty_cache_every": args.torch_empty_cache_steps or 0,
         **_method(model, base),
         **_quantization(base),
         **_lengths(lengths),
@@ -102,8 +106,9 @@ def _optimizer(args: Any) -> str:
 def _method(model: Any, base: Any) -> dict[str, Any]:
     configs = getattr(model, "peft_config", None)
     if not configs:
-        trains_all = all(p.requires_grad for p in base.parameters())
-        return {"method": "full"} if trains_all else {"method": "freeze"}
+        if not all(p.requires_grad for p in base.parameters()):
+            raise UsageError("a model that is frozen in parts by hand is none that a trial can have")
+        return {"method": "full"}
     config = next(iter(configs.values()))
     defaults = type(config)()
     options = {

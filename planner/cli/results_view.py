@@ -34,6 +34,7 @@ def telling_columns(rows: Sequence[dict[str, Any]], table: Table, *, each: bool 
     place = list(filter(differs, _PLACE)) or ["device"]
     if differs("environment_key") and not differs("device_name"):
         place.append("environment_key")
+    place += filter(differs, ["protocol"])
     if each:
         counts = ["repeat", *filter(differs, ["attempt"]), "outcome", *filter(is_known, ["reason", "phase"])]
     else:

@@ -36,9 +36,10 @@ def find_device(name: str | None = None) -> Device:
 
 
 def _has_gpu() -> bool:
-    from profiler.devices.nvml import gpu_count
+    from profiler.devices.nvml import gpu_state, visible_gpu
 
     try:
-        return gpu_count() > 0
+        gpu_state(visible_gpu(0))
+        return True
     except NotPossibleError:
         return False

@@ -31,6 +31,7 @@ class CpuDevice:
     """The processors and memory of this machine."""
 
     name = "cpu"
+    name_in_trial = "cpu"
     origin = "measured"
     forks = hasattr(os, "fork")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from profiler.catalog.gpus import gpu_by_driver_name
 from profiler.devices.host_memory import host_out_of_memory
-from profiler.devices.nvml import Sample, Sampler, gpu_state, summarize
+from profiler.devices.nvml import GpuState, Sample, Sampler, gpu_state, is_busy, summarize, visible_gpu
 from profiler.devices.protocol import Failure
 from profiler.measurement import Outcome, Phase, Reason
 
@@ -33,9 +33,11 @@ class CudaDevice:
     """One NVIDIA GPU.
 
     Args:
-        index: Its NVML index; the trial's process sees this GPU alone, as `cuda:0`.
+        index: Which of the GPUs that `CUDA_VISIBLE_DEVICES` shows, in its order; without that variable,
+            which by bus order. The trial's process sees this GPU alone.
     """
 
+    name_in_trial = "cuda:0"
     origin = "measured"
     forks = False  # a forked process cannot use CUDA once its parent has touched the driver
 
@@ -54,9 +56,13 @@ class CudaDevice:
                     variables[name] = ",".join([*given, "expandable_segments:True"])
         return variables
 
+    def _state(self) -> GpuState:
+        return gpu_state(visible_gpu(self.index))
+
     def _visible_name(self) -> str:
         # The UUID names the same card whatever the order; without it, the index by bus order does.
-        return gpu_state(self.index).uuid or str(self.index)
+        state = self._state()
+        return state.uuid or str(state.index)
 
     def facts(self) -> dict[str, Any]:
         """Return name, UUID, driver, memory and power limit of the card, and the user's allocator settings.
@@ -64,7 +70,7 @@ class CudaDevice:
         Raises:
             NotPossibleError: If there is no driver or no such card.
         """
-        state = gpu_state(self.index)
+        state = self._state()
         settings = [f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ]
         return {
             "device_name": state.name,
@@ -97,11 +103,11 @@ class CudaDevice:
 
     def meter(self) -> CudaMeter:
         """Return a new meter; it samples NVML from now on."""
-        return CudaMeter(self.index)
+        return CudaMeter(self._state())
 
     def peak_flops_per_second(self, precision: str) -> float | None:
         """Return the catalogue's dense peak of this card; None for a card that it does not know."""
-        state = gpu_state(self.index)
+        state = self._state()
         if state.memory_total_bytes is None:
             return None
         facts = gpu_by_driver_name(state.name, state.memory_total_bytes / 2**20)
@@ -123,7 +129,7 @@ class CudaDevice:
                 outcome=Outcome.OOM,
                 reason=Reason.CUDA_OOM,
                 message=first_line,
-                figures={**_requested_bytes(message), **_held_bytes(torch)},
+                figures={**_requested_bytes(message), **_held_bytes(message, torch)},
             )
         if "CUBLAS_STATUS_ALLOC_FAILED" in message or "CUBLAS_STATUS_NOT_INITIALIZED" in message:
             # cuBLAS takes its workspace and handles from the driver: this, too, is memory running out.
@@ -131,24 +137,40 @@ class CudaDevice:
                 outcome=Outcome.OOM,
                 reason=Reason.CUBLAS_ALLOC,
                 message=first_line,
-                figures=_held_bytes(torch),
+                figures=_held_bytes(message, torch),
             )
         if any(text in message for text in _LOST):
             return Failure(outcome=Outcome.FAILED, reason=Reason.DEVICE_LOST, message=first_line)
         return host_out_of_memory(error)
 
 
+def _bytes_in(message: str, pattern: str) -> int | None:
+    """Read an amount from torch's message, which rounds it, such as "2.00 GiB"."""
+    found = re.search(pattern.replace("AMOUNT", r"([\d.]+) (bytes|KiB|MiB|GiB|TiB)"), message)
+    return round(float(found[1]) * _UNITS[found[2]]) if found else None
+
+
 def _requested_bytes(message: str) -> dict[str, int]:
-    """Read what was asked for from torch's message, which rounds it: "Tried to allocate 2.00 GiB."."""
-    found = re.search(r"Tried to allocate ([\d.]+) (bytes|KiB|MiB|GiB|TiB)", message)
-    return {"oom_requested_bytes": round(float(found[1]) * _UNITS[found[2]])} if found else {}
+    requested = _bytes_in(message, "Tried to allocate AMOUNT")
+    return {} if requested is None else {"oom_requested_bytes": requested}
 
 
-def _held_bytes(torch: Any) -> dict[str, int]:
-    return {
-        "oom_allocated_bytes": torch.cuda.memory_allocated(),
-        "oom_reserved_bytes": torch.cuda.memory_reserved(),
-    }
+def _held_bytes(message: str, torch: Any) -> dict[str, int]:
+    """Return what was held when memory ran out.
+
+    The message was written at that moment; by the time Python has the exception, C++ has freed what the
+    failed call held. Where it does not say, the allocator's counters of now have to do.
+    """
+    allocated = _bytes_in(message, "AMOUNT is allocated by PyTorch")
+    unallocated = _bytes_in(message, "AMOUNT is reserved by PyTorch but unallocated")
+    if allocated is not None and unallocated is not None:
+        return {"oom_allocated_bytes": allocated, "oom_reserved_bytes": allocated + unallocated}
+    with contextlib.suppress(RuntimeError):  # a card that no longer answers
+        return {
+            "oom_allocated_bytes": torch.cuda.memory_allocated(),
+            "oom_reserved_bytes": torch.cuda.memory_reserved(),
+        }
+    return {}
 
 
 class CudaMeter:
@@ -159,12 +181,17 @@ class CudaMeter:
     holds above its idle state.
     """
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, idle: GpuState) -> None:
+        """Start sampling.
+
+        Args:
+            idle: The card as it was before this process used it.
+        """
         import torch
 
         self._cuda: Any = torch.cuda
-        self._sampler = Sampler(index, os.getpid())
-        self._idle_bytes = gpu_state(index).memory_used_bytes
+        self._sampler = Sampler(idle.index, os.getpid())
+        self._idle = idle
         self._figures: dict[str, Any] = {}
         self._peak_allocated = 0
         self._peak_reserved = 0
@@ -239,12 +266,13 @@ class CudaMeter:
         if self._window is not None:
             started, ended, steps = self._window
             figures |= summarize(samples, started_seconds=started, ended_seconds=ended, steps=steps)
-        figures |= process_figures(samples, self._reserved_at, self._idle_bytes)
+            figures["device_busy"] = is_busy(samples, len(self._idle.processes))
+        figures |= process_figures(samples, self._reserved_at, self._idle)
         return figures
 
 
 def process_figures(
-    samples: Sequence[Sample], reserved_at: Sequence[tuple[float, int]], idle_bytes: int | None
+    samples: Sequence[Sample], reserved_at: Sequence[tuple[float, int]], idle: GpuState
 ) -> dict[str, int]:
     """Return the peak of the process on the device, and its context: what it holds beyond its segments.
 
@@ -255,10 +283,11 @@ def process_figures(
     Args:
         samples: In order of time.
         reserved_at: Times (`time.monotonic()`) and reserved bytes then, in order of time.
-        idle_bytes: What the device held before the trial.
+        idle: The card before the trial.
     """
     per_process = [s.process_used_bytes for s in samples if s.process_used_bytes is not None]
-    if not per_process and idle_bytes is not None and not any(s.other_processes for s in samples):
+    idle_bytes = idle.memory_used_bytes
+    if not per_process and idle_bytes is not None and not is_busy(samples, len(idle.processes)):
         per_process = [s.device_used_bytes - idle_bytes for s in samples if s.device_used_bytes is not None]
     if not per_process or max(per_process) <= 0:
         return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -53,7 +54,8 @@ class Sample:
     monotonic_seconds: float
     device_used_bytes: int | None = None
     process_used_bytes: int | None = None
-    other_processes: int | None = None
+    process_count: int | None = None
+    """How many processes compute on the GPU, this one included."""
     utilization_percent: int | None = None
     power_watts: float | None = None
     sm_clock_mhz: int | None = None
@@ -94,6 +96,28 @@ def gpu_count() -> int:
     """
     with _nvml() as nvml:
         return int(nvml.nvmlDeviceGetCount())
+
+
+def visible_gpu(position: int) -> int:
+    """Return the NVML index of the GPU that CUDA calls `position` under `CUDA_VISIBLE_DEVICES`.
+
+    Indices in the variable are taken by bus order (`CUDA_DEVICE_ORDER=PCI_BUS_ID`), which is NVML's.
+
+    Raises:
+        NotPossibleError: If the variable shows no such GPU, or names one that the driver does not know.
+    """
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if variable is None:
+        return position
+    names = [name.strip() for name in variable.split(",") if name.strip() not in ("", "-1")]
+    if position >= len(names):
+        raise NotPossibleError(f"CUDA_VISIBLE_DEVICES={variable!r} shows no GPU {position}")
+    if names[position].isdigit():
+        return int(names[position])
+    for index in range(gpu_count()):
+        if (gpu_state(index).uuid or "").startswith(names[position]):
+            return index
+    raise NotPossibleError(f"CUDA_VISIBLE_DEVICES names {names[position]}, which the driver does not know")
 
 
 @contextlib.contextmanager
@@ -152,7 +176,7 @@ def take_sample(nvml: Any, handle: Any, process_id: int) -> Sample:
         device_used_bytes=memory.used if memory else None,
         # In a container or under WSL the driver hides process ids or memory: then only the device's is known.
         process_used_bytes=own[0].usedGpuMemory if own else None,
-        other_processes=None if processes is None else len(processes) - len(own),
+        process_count=None if processes is None else len(processes),
         utilization_percent=utilization.gpu if utilization else None,
         power_watts=milliwatts / 1000 if milliwatts is not None else None,
         sm_clock_mhz=_ask(nvml, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
@@ -185,9 +209,17 @@ def summarize(
         figures["temperature_celsius_max"] = float(max(temperatures))
     if reasons := [s.throttle_reasons for s in window if s.throttle_reasons is not None]:
         figures["throttled"] = any(reason & THROTTLE_REASONS for reason in reasons)
-    if others := [s.other_processes for s in window if s.other_processes is not None]:
-        figures["device_busy"] = any(others)
     return figures
+
+
+def is_busy(samples: Sequence[Sample], processes_before: int) -> bool | None:
+    """Whether another process used the GPU: one that was there before, or more than one newcomer.
+
+    Counted, not named: in a container the driver tells process ids of the host, and ours is not among them.
+    None where the driver tells nothing of processes.
+    """
+    counts = [s.process_count for s in samples if s.process_count is not None]
+    return processes_before > 0 or max(counts) > 1 if counts else None
 
 
 class Sampler:

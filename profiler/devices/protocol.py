@@ -78,6 +78,10 @@ class Device(Protocol):
         """`cpu` or `cuda:0`: the value of the column `device`."""
 
     @property
+    def name_in_trial(self) -> str:
+        """Its name inside a trial's process, which may see less than the supervisor."""
+
+    @property
     def origin(self) -> str:
         """Origin of its measurements: `measured` or `virtual`."""
 

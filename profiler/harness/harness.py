@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class _Ending:
     """What is known of a trial so far."""
 
-    phase: Phase = Phase.START
+    phase: Phase | None = Phase.START
     result: dict[str, Any] | None = None
     exit_code: int | None = None
     timed_out: bool = False
@@ -116,7 +116,7 @@ class Harness:
     def _run(self, spec: TrialSpec, ending: _Ending, started: float) -> None:
         process = self._ready_process(spec)
         process.clear_log()
-        process.send(TrialRequest(spec=spec, device=self.device.name, protocol=self.protocol))
+        process.send(TrialRequest(spec=spec, device=self.device.name_in_trial, protocol=self.protocol))
         trial_id = None if process.forks else process.process_id
         if not process.forks:
             ending.start_seconds = time.monotonic() - started
@@ -139,6 +139,8 @@ class Harness:
                     ending.start_seconds = event["monotonic_seconds"] - started
                 case "phase":
                     ending.phase = Phase(event["phase"])
+                case "progress":
+                    ending.phase = None  # from here to the passes at the end, phases are not told
                 case "result":
                     ending.result = event
                 case "exited":
@@ -173,11 +175,11 @@ class Harness:
                 figures=figures,
                 step_seconds=tuple(result["step_seconds"]),
             )
+        phase = ending.phase
         if result is not None:
             outcome, reason = Outcome(result["outcome"]), Reason(result["reason"])
             phase, message = Phase(result["phase"]), result["message"]
         else:
-            phase = ending.phase
             outcome, reason, message = self._death(ending)
         return self._measurement(
             spec, **place, outcome=outcome, reason=reason, phase=phase, message=message, figures=figures
@@ -206,7 +208,7 @@ class Harness:
             device=self.device.name,
             origin=self.device.origin,
             environment=self.environment,
-            protocol=self.protocol.model_dump(exclude_defaults=True),
+            protocol=self.protocol.recorded,
             message=message,
             **content,
         )

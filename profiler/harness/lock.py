@@ -37,8 +37,10 @@ def device_lock(device: str, *, waiting: Callable[[], None] | None = None) -> It
             if waiting is not None:
                 waiting()
             lock.acquire(poll_interval=0.1)
-    except OSError as error:
-        raise SizeupError(f"cannot lock {device} in {folder}: {error.strerror}") from error
+    except (OSError, NotImplementedError) as error:  # a file system without locks raises the second
+        raise SizeupError(
+            f"cannot lock {device} in {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     try:
         yield
     finally:

@@ -62,6 +62,6 @@ class MeasurementProtocol(BaseModel):
             raise usage_error(error, cls, subject=subject) from None
 
     @property
-    def shortest_seconds(self) -> float:
-        """Lower bound on the time of warm-up and timed steps, for estimates made before anything ran."""
-        return self.timed_min_seconds
+    def recorded(self) -> dict[str, Any]:
+        """Every setting, as a row keeps it: a default that changes later relabels no old row."""
+        return self.model_dump(exclude_none=True)

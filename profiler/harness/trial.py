@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from profiler.devices import find_device
-from profiler.errors import NotPossibleError
+from profiler.errors import NotPossibleError, UnreachableError
 from profiler.harness.flops import count_flops
 from profiler.harness.statistics import is_stable, summarize_steps
 from profiler.measurement import Outcome, Phase, Reason
@@ -47,10 +47,12 @@ def _failure(error: BaseException, run: _Run) -> dict[str, Any]:
     reason = Reason.ERROR
     if isinstance(error, NotPossibleError | NotImplementedError) or _no_kernel(error):
         reason = Reason.NOT_POSSIBLE
+    elif isinstance(error, UnreachableError):
+        reason = Reason.UNREACHABLE
     elif isinstance(error, KeyboardInterrupt):
         reason = Reason.INTERRUPTED
     message = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, NotPossibleError):
+    if not isinstance(error, NotPossibleError | UnreachableError):
         message = f"{type(error).__name__}: {message}"
     return {**facts, "outcome": Outcome.FAILED, "reason": reason, "message": message[:2000]}
 
@@ -80,8 +82,8 @@ class _Run:
         self._tokens: list[int] = []  # of every step from the first, warm-up included
 
     def measure(self) -> dict[str, Any]:
+        meter = self.device.meter()  # before torch makes its context on the device
         torch_device = self.device.torch_device()
-        meter = self.device.meter()
         meter.begin()
         started = time.perf_counter()
         with self._watch(Phase.LOAD), meter.load():
@@ -206,7 +208,8 @@ class _Run:
         if flops is None:
             return {}
         counted: dict[str, Any] = {"flops_per_step": flops}
-        if peak is not None:
+        # With recomputation the count is that of the hardware's work, not of the model's: no MFU.
+        if peak is not None and self.spec.gradient_checkpointing == "none":
             counted["mfu"] = flops / figures["step_seconds_median"] / peak
         return counted
 

@@ -13,8 +13,8 @@ from profiler.store.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GROUP_COLUMNS = ("spec_key", "device", "environment_key", "origin")
-"""What is the same for all repeats of a trial: figures of different environments are never mixed."""
+GROUP_COLUMNS = ("spec_key", "device", "environment_key", "origin", "protocol")
+"""What is the same for all repeats of a trial: figures of different environments, or protocols, never mix."""
 
 MEDIAN_COLUMNS = (
     "peak_allocated_bytes", "peak_reserved_bytes", "peak_process_bytes", "context_bytes", "resident_bytes",

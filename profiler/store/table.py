@@ -29,6 +29,7 @@ _RESULT_COLUMNS: dict[str, type] = {
     "repeat": int,
     "attempt": int,
     "sweep": str,
+    "protocol": str,
     "measured_at": datetime,
     "environment_key": str,
 }

@@ -99,7 +99,7 @@ class SweepRunner:
 
     def earlier(self) -> list[Measurement]:
         """Return the finished rows that `resume` may rely on."""
-        protocol = self.harness.protocol.model_dump(exclude_defaults=True)
+        protocol = self.harness.protocol.recorded
         rows = self.store.measurements(**self.selection)
         return [row for row in rows if row.is_finished and thaw(row.protocol) == protocol]
 

@@ -9,7 +9,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 
 from profiler.catalog import find_model
-from profiler.errors import NotPossibleError, UsageError
+from profiler.errors import NotPossibleError, UnreachableError, UsageError
 from profiler.spec.normalize import read_config
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def load_config(spec: TrialSpec) -> Any:
     Raises:
         NotPossibleError: If the installed transformers does not know the model type, or a hub id is neither
             in the local cache nor to be had from the hub.
+        UnreachableError: If the hub does not answer.
     """
     config = _configuration(spec.model)
     if spec.use_cache != "auto":
@@ -53,11 +54,13 @@ def _configuration(model: str) -> Any:
 def _asked(model: str, configuration: Any) -> Any:
     try:
         return configuration()
-    except OSError:
-        raise NotPossibleError(
-            f"the configuration of {model} is not in the catalogue or the local hub cache, and the hub did "
-            "not give it; check the name and the network, or give a folder with its config.json"
-        ) from None
+    except OSError as error:
+        where = f"the configuration of {model} is not in the catalogue or the local hub cache, and the hub"
+        if "couldn't connect" in str(error):  # transformers says so of an offline mode, too
+            raise UnreachableError(
+                f"{where} cannot be reached; give a folder with its config.json, or try again"
+            ) from None
+        raise NotPossibleError(f"{where} does not give it; check the name, or whether it is gated") from None
     except (ValueError, KeyError, StrictDataclassError) as error:
         known = f"transformers {transformers.__version__} cannot build {model}"
         reason = str(error).split("\n\n")[0]  # advice on installing another transformers follows

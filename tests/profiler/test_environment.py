@@ -44,7 +44,7 @@ def ask():
 
 def test_the_machine_and_the_versions():
     facts = environment_of(CpuDevice()).facts
-    assert facts["host_memory_bytes"] == psutil.virtual_memory().total
+    assert facts["host_memory_gib"] == round(psutil.virtual_memory().total / 2**30)
     assert 1 <= facts["host_cpu_cores"] <= os.cpu_count()
     assert facts["python_version"] == ".".join(map(str, sys.version_info[:3]))
     for package in ("torch", "transformers", "peft", "accelerate", "bitsandbytes"):

@@ -1,11 +1,13 @@
 """The GPU as a device: what can be checked without one, and the contract where there is one."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from profiler.devices import CpuDevice, CudaDevice, find_device
 from profiler.devices.cuda import EventTimer, process_figures
-from profiler.devices.nvml import Sample, gpu_count
+from profiler.devices.nvml import GpuState, Sample, gpu_count, visible_gpu
 from profiler.errors import NotPossibleError, UsageError
 from profiler.measurement import Outcome, Reason
 from tests.profiler.devices.contract import DeviceContract
@@ -107,6 +109,40 @@ def test_other_errors_are_no_matter_of_the_card(error, device):
     assert device.failure(error) is None
 
 
+def gpu(**known):
+    unknown = dict.fromkeys(field.name for field in fields(GpuState))
+    return GpuState(**{**unknown, "index": 0, "name": "a GPU", "processes": (), **known})
+
+
+def test_a_process_from_before_makes_the_device_no_measure_of_ours():
+    looked = samples(None, None, device_used=[100, 810])
+    assert process_figures(looked, [], gpu(memory_used_bytes=10, processes=(7,))) == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "position", "index"),
+    [(None, 1, 1), ("1,0", 0, 1), ("1, 0", 1, 0), ("GPU-b", 0, 1), ("GPU-aaa,GPU-bbb", 1, 1)],
+)
+def test_visible_devices_are_those_of_the_user(variable, position, index, monkeypatch):
+    if variable is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    cards = [gpu(index=0, uuid="GPU-aaa"), gpu(index=1, uuid="GPU-bbb")]
+    monkeypatch.setattr("profiler.devices.nvml.gpu_count", lambda: len(cards))
+    monkeypatch.setattr("profiler.devices.nvml.gpu_state", lambda index: cards[index])
+    assert visible_gpu(position) == index
+
+
+@pytest.mark.parametrize(("variable", "position"), [("", 0), ("-1", 0), ("0", 1), ("GPU-ccc", 0)])
+def test_what_is_not_visible_is_not_used(variable, position, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    monkeypatch.setattr("profiler.devices.nvml.gpu_count", lambda: 1)
+    monkeypatch.setattr("profiler.devices.nvml.gpu_state", lambda index: gpu(uuid="GPU-aaa"))
+    with pytest.raises(NotPossibleError, match="CUDA_VISIBLE_DEVICES"):
+        visible_gpu(position)
+
+
 def samples(*used, device_used=None, others=0):
     device_used = device_used or [None] * len(used)
     return [
@@ -114,7 +150,7 @@ def samples(*used, device_used=None, others=0):
             monotonic_seconds=float(second),
             process_used_bytes=process,
             device_used_bytes=total,
-            other_processes=others,
+            process_count=None if others is None else 1 + others,
         )
         for second, (process, total) in enumerate(zip(used, device_used, strict=True))
     ]
@@ -145,7 +181,7 @@ def samples(*used, device_used=None, others=0):
     ],
 )  # fmt: skip
 def test_process_and_context(looked, reserved_at, idle, figures):
-    assert process_figures(looked, reserved_at, idle) == figures
+    assert process_figures(looked, reserved_at, gpu(memory_used_bytes=idle)) == figures
 
 
 class FakeCuda:
@@ -197,17 +233,20 @@ def test_devices_by_name(name, kind, full):
     assert device.name == full
 
 
-@pytest.mark.parametrize(("count", "name"), [(0, "cpu"), (2, "cuda:0")])
-def test_without_a_name_the_first_gpu_else_the_cpu(count, name, monkeypatch):
-    monkeypatch.setattr("profiler.devices.nvml.gpu_count", lambda: count)
-    assert find_device().name == name
+def test_without_a_name_the_first_visible_gpu(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("profiler.devices.nvml.gpu_state", lambda index: gpu(index=index))
+    assert find_device().name == "cuda:0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert find_device().name == "cpu"
 
 
 def test_without_a_driver_the_cpu(monkeypatch):
-    def refuse():
+    def refuse(index):
         raise NotPossibleError("no NVIDIA driver answers")
 
-    monkeypatch.setattr("profiler.devices.nvml.gpu_count", refuse)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("profiler.devices.nvml.gpu_state", refuse)
     assert find_device().name == "cpu"
 
 

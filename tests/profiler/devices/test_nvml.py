@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.devices.nvml import THROTTLE_REASONS, Sample, summarize
+from profiler.devices.nvml import THROTTLE_REASONS, Sample, is_busy, summarize
 
 FAKE = Path(__file__).with_name("fake_nvml")
 ROOT = Path(__file__).parents[3]
@@ -124,7 +124,7 @@ def test_a_sample(ask):
     assert sample == {
         "device_used_bytes": 700_000_000,
         "process_used_bytes": 5_000,
-        "other_processes": 1,
+        "process_count": 2,
         "utilization_percent": 77,
         "power_watts": 123.456,
         "sm_clock_mhz": 2520,
@@ -137,7 +137,7 @@ def test_a_sample(ask):
     ("refused", "unknown"),
     [
         ("memory", {"process_used_bytes"}),
-        ("processes", {"process_used_bytes", "other_processes"}),
+        ("processes", {"process_used_bytes", "process_count"}),
         ("nvmlDeviceGetPowerUsage", {"power_watts"}),
         ("nvmlDeviceGetCurrentClocksEventReasons", {"throttle_reasons"}),
         ("nvmlDeviceGetUtilizationRates,nvmlDeviceGetClockInfo", {"utilization_percent", "sm_clock_mhz"}),
@@ -189,9 +189,9 @@ def test_figures_are_those_of_the_window():
     looked = [
         sample(0, power_watts=900.0, sm_clock_mhz=1, temperature_celsius=99, throttle_reasons=0x8),
         sample(1, power_watts=100.0, sm_clock_mhz=1000, temperature_celsius=40, throttle_reasons=0x1),
-        sample(2, power_watts=200.0, sm_clock_mhz=1500, temperature_celsius=50, other_processes=0),
+        sample(2, power_watts=200.0, sm_clock_mhz=1500, temperature_celsius=50),
         sample(3, power_watts=300.0, sm_clock_mhz=1100),
-        sample(4, power_watts=900.0, other_processes=3),
+        sample(4, power_watts=900.0),
     ]
     assert summarize(looked, started_seconds=1.0, ended_seconds=3.5, steps=5) == {
         "power_watts_mean": 200.0,
@@ -199,7 +199,6 @@ def test_figures_are_those_of_the_window():
         "sm_clock_mhz_median": 1100.0,
         "temperature_celsius_max": 50.0,
         "throttled": False,
-        "device_busy": False,
     }
 
 
@@ -218,5 +217,8 @@ def test_only_clocks_below_what_was_asked_for_are_throttling(bit):
 
 
 def test_others_on_the_device_make_it_busy():
-    looked = [sample(1, other_processes=0), sample(1, other_processes=1)]
-    assert summarize(looked, started_seconds=0.0, ended_seconds=2.0, steps=1) == {"device_busy": True}
+    alone, shared = sample(1, process_count=1), sample(1, process_count=2)
+    assert is_busy([alone, shared], processes_before=0) is True
+    assert is_busy([alone, alone], processes_before=0) is False
+    assert is_busy([alone], processes_before=1) is True
+    assert is_busy([sample(1)], processes_before=0) is None

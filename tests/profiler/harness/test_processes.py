@@ -11,7 +11,7 @@ import pytest
 
 from profiler.devices import CpuDevice
 from profiler.errors import SizeupError
-from profiler.harness import Harness
+from profiler.harness import Harness, MeasurementProtocol
 from profiler.measurement import Outcome, Reason
 from tests.processes import all_gone, descendants, with_marker
 from tests.profiler.harness.conftest import ENDLESS, SHORT
@@ -179,6 +179,13 @@ def test_a_server_that_cannot_start_is_a_sentence_with_what_it_said(spec, tmp_pa
         pytest.raises(SizeupError, match=r"the process for trials did not start: .*this torch is broken"),
     ):
         harness.measure(spec())
+
+
+def test_a_profiler_of_the_user_does_not_stand_for_ours(spec, tmp_path, monkeypatch):
+    (tmp_path / "profiler.py").write_text("raise ImportError('this is the profiler of the user')")
+    monkeypatch.chdir(tmp_path)
+    with Harness(CpuDevice(), MeasurementProtocol.parse(SHORT)) as harness:
+        assert harness.measure(spec()).outcome is Outcome.OK
 
 
 def test_a_device_that_is_not_there_is_a_sentence(monkeypatch):

@@ -71,6 +71,27 @@ def test_evaluation_and_saving_are_measured_when_asked_for(measure, spec):
     assert row.figures["save_peak_allocated_bytes"] <= row.figures["evaluation_peak_allocated_bytes"]
 
 
+def test_the_process_peak_holds_evaluation(measure, spec):
+    plain = measure(spec(method="lora"))
+    row = measure(spec(method="lora", sequence_length=128, evaluation_batch_size=256))
+    grown = row.figures["peak_process_bytes"] - plain.figures["peak_process_bytes"]
+    held = row.figures["evaluation_peak_allocated_bytes"] - plain.figures["peak_allocated_bytes"]
+    assert held > 2**25
+    assert grown > held / 2
+
+
+def test_adalora_replaces_tensors_and_counts_none_twice(measure, spec):
+    row = measure(spec(method="adalora", method_options={"total_step": 100}))
+    lora = measure(spec(method="lora", method_options={"r": 12}))
+    # Rank 12, as AdaLoRA begins with: A, B and their Adam states as in LoRA, and the importances beside.
+    adapters = 4 * lora.figures["trainable_parameters"]
+    assert row.figures["resident_bytes"] - lora.figures["resident_bytes"] < 6 * adapters
+
+
+def test_varied_lengths_claim_no_flops(measure, spec):
+    assert "flops_per_step" not in measure(spec(lengths=[8, 16])).figures
+
+
 def test_the_peak_is_that_of_the_longest_step(measure, spec):
     lengths = measure(spec(method="lora", lengths=[16, 16, 16, 128]))
     longest = measure(spec(method="lora", sequence_length=128))

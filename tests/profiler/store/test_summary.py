@@ -95,6 +95,7 @@ def test_failures_are_counted_and_lend_no_figures(store):
         {"device": "cuda:1"},
         {"environment": environment(torch_version="2.10.0")},
         {"origin": "imported:paper"},
+        {"protocol": {"timed_min_steps": 3}},
     ],
 )
 def test_what_is_not_the_same_is_never_mixed(store, other):

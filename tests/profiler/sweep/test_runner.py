@@ -43,7 +43,7 @@ class FakeHarness:
         )
 
     def _row(self, spec, **content):
-        protocol = self.protocol.model_dump(exclude_defaults=True)
+        protocol = self.protocol.recorded
         return measurement(spec=spec, environment=self.environment, protocol=protocol, **content)
 
 

@@ -7,7 +7,8 @@ import torch
 import transformers
 
 from profiler.devices.tensor_bytes import TensorBytes
-from profiler.errors import NotPossibleError, UsageError
+from profiler.errors import NotPossibleError, UnreachableError, UsageError
+from profiler.measurement import Reason
 from profiler.spec import TrialSpec
 from profiler.workload.config import AUTO_CLASSES, load_config
 from profiler.workload.model import build_model, skeleton
@@ -142,6 +143,16 @@ def test_a_hub_model_that_cannot_be_had(monkeypatch):
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
     with pytest.raises(NotPossibleError, match="the configuration of me/mine is not in the catalogue"):
         load_config(TrialSpec.parse({"model": "me/mine"}))
+
+
+def test_a_hub_that_does_not_answer_may_answer_another_time(monkeypatch):
+    def refuse(*_arguments, **_settings):
+        raise OSError("We couldn't connect to the hub to load the files")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
+    with pytest.raises(UnreachableError, match="the hub cannot be reached"):
+        load_config(TrialSpec.parse({"model": "me/mine"}))
+    assert Reason.UNREACHABLE.is_transient
 
 
 def test_a_tied_weight_is_made_once(spec):
