@@ -60,8 +60,8 @@ def test_flops_are_those_of_the_products(measure, spec):
     products = 2 * tokens * (2 * layer + 64 * 256)
     attention = 2 * 2 * (2 * 2 * 4 * 16 * 16 * 16)  # two layers; scores and values; 2 samples, 4 heads
     forward = products + attention
-    # Backward takes each product twice, but not the gradient of the token ids.
-    assert row.figures["flops_per_step"] == 3 * forward
+    # Backward takes each product twice. Older transformers make the rotary angles by a product, too.
+    assert 3 * forward <= row.figures["flops_per_step"] <= 3 * forward + 2 * 16 * 8
 
 
 def test_evaluation_and_saving_are_measured_when_asked_for(measure, spec):
