@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiler.errors import NotPossibleError, SizeupError
+from profiler.errors import NotPossibleError, SizeupError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _torch_findings(gpus: list[GpuState]) -> list[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:  # a broken installation of CUDA's libraries is an OSError
-        message = f"torch cannot be imported, so nothing can be measured: {_first_line(error)}"
+        message = f"torch cannot be imported, so nothing can be measured: {first_line(error)}"
         return [Finding(subject="torch", status=Status.WARN, message=message)]
     build = torch.version.cuda
     if build is None:
@@ -144,7 +144,7 @@ def _architecture_finding(is_available: bool) -> Finding:
         try:
             major, minor = torch.cuda.get_device_capability(index)
         except RuntimeError as error:
-            message = f"torch cannot use cuda:{index}: {_first_line(error)}"
+            message = f"torch cannot use cuda:{index}: {first_line(error)}"
             return Finding(subject="GPU architectures", status=Status.WARN, message=message)
         if architectures and not runs_on(architectures, major, minor):
             message = f"{built_for}, which leaves out cuda:{index} (sm_{major}{minor})."
@@ -254,8 +254,3 @@ def _compiler_finding() -> Finding:
 def _count(number: int, noun: str) -> str:
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -26,6 +26,7 @@ from profiler.environment import environment_of
 from profiler.errors import SizeupError, UsageError
 from profiler.harness.statistics import summarize_steps
 from profiler.measurement import Measurement, Outcome
+from profiler.parameters import count_parameters
 from profiler.store import Store
 from profiler.trainer_spec import spec_of_run
 
@@ -110,7 +111,7 @@ class ProfilerCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
                 origin=ORIGIN,
                 sweep=self._name,
                 protocol={"source": "trainer-callback", "skip_steps": self._skip_steps},
-                figures={**summarize_steps(timed), **self._memory(device), **_parameters(model)},
+                figures={**summarize_steps(timed), **self._memory(device), **count_parameters(model)},
                 step_seconds=tuple(timed),
             )
             with Store.open(self._store) as store:
@@ -133,11 +134,3 @@ class ProfilerCallback(TrainerCallback):  # type: ignore[misc]  # transformers i
         if peak is None or self._baseline_bytes is None:
             return {}
         return {"peak_process_bytes": peak - self._baseline_bytes}
-
-
-def _parameters(model: Any) -> dict[str, int]:
-    parameters = list(model.parameters())
-    return {
-        "total_parameters": sum(parameter.numel() for parameter in parameters),
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-    }

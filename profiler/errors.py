@@ -40,6 +40,12 @@ class UnreachableError(SizeupError):
     """Something on the network did not answer; it may another time."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library's error says, or its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first.
 

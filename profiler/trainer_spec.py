@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec
+from profiler.spec.normalize import task_of_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +29,6 @@ _OPTIMIZERS = {
     "rmsprop": "rmsprop",
 }
 _ATTENTION = {"eager": "eager", "flash_attention_2": "flash-attention-2"}
-_TASK_OF_CLASS = {
-    "ForCausalLM": "causal-lm",
-    "LMHeadModel": "causal-lm",
-    "ForSequenceClassification": "sequence-classification",
-    "ForImageClassification": "image-classification",
-    "ForConditionalGeneration": "seq2seq-lm",
-}
 
 
 def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
@@ -82,10 +76,10 @@ def _model_name(base: Any) -> str:
 
 
 def _task(base: Any) -> str:
-    for ending, task in _TASK_OF_CLASS.items():
-        if type(base).__name__.endswith(ending):
-            return task
-    raise UsageError(f"{type(base).__name__} trains no task that a trial can have")
+    name = type(base).__name__
+    if (task := task_of_class(name)) is None:
+        raise UsageError(f"{name} trains no task that a trial can have")
+    return task
 
 
 def _precision(base: Any, args: Any) -> str:

@@ -12,6 +12,7 @@ from profiler.catalog.gpus import gpu_by_driver_name
 from profiler.devices.host_memory import host_out_of_memory
 from profiler.devices.nvml import GpuState, Sample, Sampler, gpu_state, is_busy, summarize, visible_gpu
 from profiler.devices.protocol import Failure
+from profiler.errors import NotPossibleError, first_line
 from profiler.measurement import Outcome, Phase, Reason
 
 if TYPE_CHECKING:
@@ -89,16 +90,13 @@ class CudaDevice:
         """
         import torch
 
-        from profiler.errors import NotPossibleError
-
         if torch.version.cuda is None:
             raise NotPossibleError(f"torch {torch.__version__} is a CPU build: install a CUDA build of torch")
         try:
             torch.cuda.init()  # type: ignore[no-untyped-call]
             torch.cuda.get_device_properties(0)
         except (RuntimeError, AssertionError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise NotPossibleError(f"torch cannot use {self.name}: {first_line}") from None
+            raise NotPossibleError(f"torch cannot use {self.name}: {first_line(error)}") from None
         return torch.device("cuda", 0)
 
     def meter(self) -> CudaMeter:
@@ -122,13 +120,12 @@ class CudaDevice:
         import torch
 
         message = str(error)
-        first_line = message.splitlines()[0] if message else type(error).__name__
-        first_line = first_line.partition(" If reserved but unallocated")[0]  # advice, the same for everyone
+        said = first_line(error).partition(" If reserved but unallocated")[0]  # advice, the same for everyone
         if isinstance(error, torch.OutOfMemoryError) or "CUDA error: out of memory" in message:
             return Failure(
                 outcome=Outcome.OOM,
                 reason=Reason.CUDA_OOM,
-                message=first_line,
+                message=said,
                 figures={**_requested_bytes(message), **_held_bytes(message, torch)},
             )
         if "CUBLAS_STATUS_ALLOC_FAILED" in message or "CUBLAS_STATUS_NOT_INITIALIZED" in message:
@@ -136,11 +133,11 @@ class CudaDevice:
             return Failure(
                 outcome=Outcome.OOM,
                 reason=Reason.CUBLAS_ALLOC,
-                message=first_line,
+                message=said,
                 figures=_held_bytes(message, torch),
             )
         if any(text in message for text in _LOST):
-            return Failure(outcome=Outcome.FAILED, reason=Reason.DEVICE_LOST, message=first_line)
+            return Failure(outcome=Outcome.FAILED, reason=Reason.DEVICE_LOST, message=said)
         return host_out_of_memory(error)
 
 
@@ -195,7 +192,6 @@ class CudaMeter:
         self._figures: dict[str, Any] = {}
         self._peak_allocated = 0
         self._peak_reserved = 0
-        self._reserved_at: list[tuple[float, int]] = []  # when the segments held how many bytes
         self._window: tuple[float, float, int] | None = None
 
     def begin(self) -> None:
@@ -225,7 +221,6 @@ class CudaMeter:
         self._cuda.reset_peak_memory_stats()
         self._peak_allocated = max(self._peak_allocated, allocated)
         self._peak_reserved = max(self._peak_reserved, reserved)
-        self._reserved_at.append((time.monotonic(), self._cuda.memory_reserved()))
         return allocated, reserved
 
     def end_warmup(self) -> None:
@@ -267,13 +262,11 @@ class CudaMeter:
             started, ended, steps = self._window
             figures |= summarize(samples, started_seconds=started, ended_seconds=ended, steps=steps)
             figures["device_busy"] = is_busy(samples, len(self._idle.processes))
-        figures |= process_figures(samples, self._reserved_at, self._idle)
+        figures |= process_figures(samples, self._cuda.memory_reserved(), self._idle)
         return figures
 
 
-def process_figures(
-    samples: Sequence[Sample], reserved_at: Sequence[tuple[float, int]], idle: GpuState
-) -> dict[str, int]:
+def process_figures(samples: Sequence[Sample], reserved_bytes: int, idle: GpuState) -> dict[str, int]:
     """Return the peak of the process on the device, and its context: what it holds beyond its segments.
 
     The context grows as kernels are first used, so it is taken at the end: the last sample less the segments
@@ -282,7 +275,7 @@ def process_figures(
 
     Args:
         samples: In order of time.
-        reserved_at: Times (`time.monotonic()`) and reserved bytes then, in order of time.
+        reserved_bytes: What the segments hold at the end.
         idle: The card before the trial.
     """
     per_process = [s.process_used_bytes for s in samples if s.process_used_bytes is not None]
@@ -292,7 +285,7 @@ def process_figures(
     if not per_process or max(per_process) <= 0:
         return {}
     figures = {"peak_process_bytes": max(per_process)}
-    if reserved_at and (context := per_process[-1] - reserved_at[-1][1]) > 0:
+    if (context := per_process[-1] - reserved_bytes) > 0:
         figures["context_bytes"] = context
     return figures
 

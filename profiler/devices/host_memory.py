@@ -6,6 +6,7 @@ import errno
 import re
 
 from profiler.devices.protocol import Failure
+from profiler.errors import first_line
 from profiler.measurement import Outcome, Reason
 
 _TEXTS = ("can't allocate memory", "std::bad_alloc")  # torch makes a RuntimeError of the second
@@ -18,10 +19,9 @@ def host_out_of_memory(error: BaseException) -> Failure | None:
     is_short = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     if not asked and not is_short and not any(text in message for text in _TEXTS):
         return None
-    said = (message or type(error).__name__).splitlines()[0]
     return Failure(
         outcome=Outcome.OOM,
         reason=Reason.HOST_OOM,
-        message=f"the host gave no more memory: {said}",
+        message=f"the host gave no more memory: {first_line(error)}",
         figures={"oom_requested_bytes": int(asked[1])} if asked else {},
     )

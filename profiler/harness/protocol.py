@@ -11,7 +11,6 @@ from profiler.spec.validation import usage_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Count = Annotated[int, Field(strict=True, ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

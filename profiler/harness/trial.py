@@ -8,10 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from profiler.devices import find_device
-from profiler.errors import NotPossibleError, UnreachableError
+from profiler.errors import NotPossibleError, UnreachableError, first_line
 from profiler.harness.flops import count_flops
 from profiler.harness.statistics import is_stable, summarize_steps
 from profiler.measurement import Outcome, Phase, Reason
+from profiler.parameters import count_parameters
 from profiler.workload import Workload
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class _Run:
             workload = Workload(self.spec, torch_device)
         figures: dict[str, Any] = {
             "load_seconds": time.perf_counter() - started,
-            "trainable_parameters": workload.trainable_parameters,
-            "total_parameters": workload.total_parameters,
+            **count_parameters(workload.model),
         }
         warmup, stable = self._warm_up(workload, meter)
         figures |= {"warmup_steps": warmup, "warmup_stable": stable}
@@ -202,8 +202,7 @@ class _Run:
             flops = count_flops(workload)
             peak = self.device.peak_flops_per_second(self.spec.precision)
         except Exception as error:  # counting is an extra: a trial that was measured stays measured
-            first_line = str(error).partition("\n")[0]
-            self.notes.append(f"FLOPs were not counted: {type(error).__name__}: {first_line}")
+            self.notes.append(f"FLOPs were not counted: {type(error).__name__}: {first_line(error)}")
             return {}
         if flops is None:
             return {}

@@ -30,10 +30,10 @@ TASK_OF_MODEL = {
 }
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_ARCHITECTURE_TASKS = {
+# What a class of transformers is trained for, by the end of its name.
+_TASK_OF_CLASS = {
     "ForCausalLM": "causal-lm",
     "LMHeadModel": "causal-lm",
-    "ForMaskedLM": "sequence-classification",
     "ForSequenceClassification": "sequence-classification",
     "ForConditionalGeneration": "seq2seq-lm",
     "ForImageClassification": "image-classification",
@@ -118,10 +118,16 @@ def _fingerprint(config: dict[str, Any]) -> str:
 def _task_of_config(config: dict[str, Any]) -> str:
     architectures = config.get("architectures")
     for architecture in architectures if isinstance(architectures, list) else ():
-        for ending, task in _ARCHITECTURE_TASKS.items():
-            if str(architecture).endswith(ending):
-                return task
+        if task := task_of_class(str(architecture)):
+            return task
+        if str(architecture).endswith("ForMaskedLM"):
+            return TASK_OF_MODEL["masked-lm"]
     return "causal-lm"
+
+
+def task_of_class(name: str) -> str | None:
+    """Return what a class of transformers is trained for, or None where no task of ours is it."""
+    return next((task for ending, task in _TASK_OF_CLASS.items() if name.endswith(ending)), None)
 
 
 def _resolve_method(values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from profiler.errors import StoreError
+from profiler.errors import StoreError, first_line
 from profiler.store import sqlite_file
 from profiler.store.location import display_name
 
@@ -127,7 +127,7 @@ def _server_engine(url: URL) -> Engine:
             f"the store's URL needs the Python package {error.name}, which is not installed"
         ) from error
     except (SQLAlchemyError, TypeError, ValueError) as error:  # a driver refuses what the URL says
-        raise StoreError(f"cannot use the store's URL {name}: {_first_line(error)}") from error
+        raise StoreError(f"cannot use the store's URL {name}: {first_line(error)}") from error
     raise StoreError(
         f"{url.drivername!r} is a driver for asynchronous programs; use another, such as psycopg"
     )
@@ -143,7 +143,7 @@ def _sentences(name: str) -> Iterator[None]:
 
 def _sentence(error: Exception, name: str) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    said = _first_line(cause)
+    said = first_line(cause)
     if isinstance(cause, sqlite3.Error):
         if "locked" in said:
             waited = f"{sqlite_file.BUSY_SECONDS:.0f} s"
@@ -155,8 +155,3 @@ def _sentence(error: Exception, name: str) -> str:
     if isinstance(error, OperationalError) and error.statement is None:
         return f"cannot reach the store {name}: {said}"
     return f"the store {name}: {said}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

@@ -11,6 +11,8 @@ from profiler.spec.frozen import thaw
 from profiler.sweep.plan import is_larger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from profiler.harness import Harness
     from profiler.spec import TrialSpec
     from profiler.store import Store
@@ -92,9 +94,9 @@ class SweepRunner:
         }
         return {**selection, "sweep": self.name} if self.name is not None else selection
 
-    def pending(self) -> list[PlannedTrial]:
-        """Return the trials that `run` would run."""
-        done = {(row.spec.key, row.repeat) for row in self.earlier()} if self.resume else set()
+    def pending(self, earlier: Sequence[Measurement]) -> list[PlannedTrial]:
+        """Return the trials that `run` would run, given the rows of `earlier`."""
+        done = {(row.spec.key, row.repeat) for row in earlier} if self.resume else set()
         return [trial for trial in self.plan.trials if (trial.spec.key, trial.repeat) not in done]
 
     def earlier(self) -> list[Measurement]:
@@ -111,12 +113,9 @@ class SweepRunner:
         Raises:
             SizeupError: If the store cannot take a row or no trial can be started; rows so far are kept.
         """
-        pending = self.pending()
-        failed_before = False
-        if self.resume:
-            earlier, planned = self.earlier(), set(self.plan.specs)
-            self._out_of_memory = [row.spec for row in earlier if row.outcome is Outcome.OOM]
-            failed_before = any(_is_failure(row) for row in earlier if row.spec in planned)
+        earlier = self.earlier() if self.resume else []
+        pending, planned = self.pending(earlier), set(self.plan.specs)
+        self._out_of_memory = [row.spec for row in earlier if row.outcome is Outcome.OOM]
         rows: list[Measurement] = []
         for trial in pending:
             for attempt in range(1, self.retries + 2):
@@ -126,7 +125,7 @@ class SweepRunner:
         return SweepReport(
             measurements=tuple(rows),
             already_there=len(self.plan.trials) - len(pending),
-            failed_before=failed_before,
+            failed_before=any(_is_failure(row) for row in earlier if row.spec in planned),
         )
 
     def _attempt(self, trial: PlannedTrial, attempt: int) -> Measurement:

@@ -60,11 +60,12 @@ class Batches:
             draw = np.random.default_rng([spec.lengths_seed, index])
             choices = np.array([int(length) for length in spec.lengths])
             weights = np.array([float(count) for count in spec.lengths.values()])
+            shares = weights / weights.sum()
             if spec.packing:
                 return [
-                    _packed_row(draw, choices, weights, spec.sequence_length) for _ in range(self._batch_size)
+                    _packed_row(draw, choices, shares, spec.sequence_length) for _ in range(self._batch_size)
                 ]
-            drawn = draw.choice(choices, size=self._batch_size, p=weights / weights.sum())
+            drawn = draw.choice(choices, size=self._batch_size, p=shares)
             return [[int(length)] for length in drawn]
         longest = spec.lengths[step % len(spec.lengths)] if spec.lengths else spec.sequence_length
         lengths = [[longest] for _ in range(self._batch_size)]
@@ -120,11 +121,11 @@ class Batches:
         )
 
 
-def _packed_row(draw: Any, choices: Any, weights: Any, capacity: int) -> list[int]:
+def _packed_row(draw: Any, choices: Any, shares: Any, capacity: int) -> list[int]:
     """Draw samples until the next does not fit; a sample longer than the row is cut to it."""
     row: list[int] = []
     while True:
-        length = min(int(draw.choice(choices, p=weights / weights.sum())), capacity)
+        length = min(int(draw.choice(choices, p=shares)), capacity)
         if sum(row) + length > capacity:
             return row
         row.append(length)

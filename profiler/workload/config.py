@@ -43,12 +43,14 @@ def load_config(spec: TrialSpec) -> Any:
 def _configuration(model: str) -> Any:
     if Path(model).is_absolute():
         read_config(Path(model))  # transformers' own message about a broken file is not one sentence
-        return _asked(model, lambda: transformers.AutoConfig.from_pretrained(model, trust_remote_code=False))
-    try:
-        fields = find_model(model).config
-    except UsageError:
-        return _asked(model, lambda: transformers.AutoConfig.from_pretrained(model, trust_remote_code=False))
-    return _asked(model, lambda: transformers.AutoConfig.for_model(**fields))
+    else:
+        try:
+            fields = find_model(model).config
+        except UsageError:
+            pass  # no model of the catalogue: a hub id
+        else:
+            return _asked(model, lambda: transformers.AutoConfig.for_model(**fields))
+    return _asked(model, lambda: transformers.AutoConfig.from_pretrained(model, trust_remote_code=False))
 
 
 def _asked(model: str, configuration: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from profiler.errors import NotPossibleError
+from profiler.errors import NotPossibleError, first_line
 
 if TYPE_CHECKING:
     from profiler.spec import TrialSpec
@@ -32,9 +32,8 @@ def quantizer(spec: TrialSpec, compute_dtype: torch.dtype) -> Any | None:
         )
         found.validate_environment(device_map=None)
     except (ImportError, RuntimeError, ValueError) as error:
-        first_line = str(error).partition("\n")[0]
         raise NotPossibleError(
-            f"{spec.quantization} needs bitsandbytes (the extra 'quant'): {first_line}"
+            f"{spec.quantization} needs bitsandbytes (the extra 'quant'): {first_line(error)}"
         ) from None
     return found
 

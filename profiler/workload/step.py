@@ -17,12 +17,10 @@ from profiler.workload.model import autocast_dtype, build_model
 from profiler.workload.optimizers import build_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from profiler.devices.protocol import Watch
     from profiler.spec import TrialSpec
-
-    Watch = Callable[[Phase], AbstractContextManager[None]]
 
 _SDPA_BACKENDS = {
     "sdpa-math": "MATH",
@@ -70,16 +68,6 @@ class Workload:
         self._scaler = torch.amp.GradScaler(device.type) if spec.precision == "amp-fp16" else None
         self._batches = Batches(spec, self.config)
         self._outputs: Any = None
-
-    @property
-    def trainable_parameters(self) -> int:
-        """Number of parameters that are trained."""
-        return sum(_elements(parameter) for parameter in self.model.parameters() if parameter.requires_grad)
-
-    @property
-    def total_parameters(self) -> int:
-        """Number of parameters, the adapter's included; packed weights count as what they stand for."""
-        return sum(_elements(parameter) for parameter in self.model.parameters())
 
     def step(self, index: int, watch: Watch) -> StepCount:
         """Run one optimizer step, telling `watch` each phase as it begins and ends.
@@ -176,12 +164,6 @@ def _apply_liger(model: Any, device: torch.device) -> None:
         apply_liger_kernel(model, only_loss)
     except (ImportError, TypeError) as error:
         raise NotPossibleError(f"loss_kernel liger cannot be applied: {error}") from None
-
-
-def _elements(parameter: Any) -> int:
-    """Count what a parameter stands for: a packed 4-bit weight keeps the shape in its quantisation state."""
-    state = getattr(parameter, "quant_state", None)
-    return int(state.shape.numel()) if state is not None else int(parameter.numel())
 
 
 def _total(counts: list[int | None]) -> int | None:

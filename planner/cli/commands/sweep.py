@@ -118,7 +118,7 @@ def _estimate(runner: SweepRunner) -> str:
     from profiler.sweep.estimate import estimate_time
 
     earlier = runner.earlier()
-    trials = runner.pending()
+    trials = runner.pending(earlier)
     estimate = estimate_time(trials, earlier)
     line = f"{len(trials)} trials would run on {runner.harness.device.name}"
     if not trials:

@@ -116,7 +116,7 @@ def gpu(**known):
 
 def test_a_process_from_before_makes_the_device_no_measure_of_ours():
     looked = samples(None, None, device_used=[100, 810])
-    assert process_figures(looked, [], gpu(memory_used_bytes=10, processes=(7,))) == {}
+    assert process_figures(looked, 600, gpu(memory_used_bytes=10, processes=(7,))) == {}
 
 
 @pytest.mark.parametrize(
@@ -157,31 +157,31 @@ def samples(*used, device_used=None, others=0):
 
 
 @pytest.mark.parametrize(
-    ("looked", "reserved_at", "idle", "figures"),
+    ("looked", "reserved", "idle", "figures"),
     [
         # The context is what the last sample holds beyond the segments at the end.
         (
-            samples(50, 900, 700), [(0.0, 0), (2.0, 600)], 10,
+            samples(50, 900, 700), 600, 10,
             {"peak_process_bytes": 900, "context_bytes": 100},
         ),
-        (samples(50, 900, None), [(2.0, 600)], 10, {"peak_process_bytes": 900, "context_bytes": 300}),
+        (samples(50, 900, None), 600, 10, {"peak_process_bytes": 900, "context_bytes": 300}),
         # A sample may be older than the last segment: then there is no context to tell.
-        (samples(50, 500), [(2.0, 600)], 10, {"peak_process_bytes": 500}),
-        (samples(50, 500), [], 10, {"peak_process_bytes": 500}),
+        (samples(50, 500), 600, 10, {"peak_process_bytes": 500}),
+        (samples(50, 500), 500, 10, {"peak_process_bytes": 500}),
         # No figures per process: what the device holds above idle.
         (
-            samples(None, None, device_used=[100, 810]), [(2.0, 600)], 10,
+            samples(None, None, device_used=[100, 810]), 600, 10,
             {"peak_process_bytes": 800, "context_bytes": 200},
         ),
-        (samples(None, None, device_used=[100, 810], others=None), [], 10, {"peak_process_bytes": 800}),
-        (samples(None, None, device_used=[100, 810], others=1), [(2.0, 600)], 10, {}),
-        (samples(None, None, device_used=[100, 810]), [(2.0, 600)], None, {}),
-        (samples(None, None), [(2.0, 600)], 10, {}),
-        ([], [(2.0, 600)], 10, {}),
+        (samples(None, None, device_used=[100, 810], others=None), 800, 10, {"peak_process_bytes": 800}),
+        (samples(None, None, device_used=[100, 810], others=1), 600, 10, {}),
+        (samples(None, None, device_used=[100, 810]), 600, None, {}),
+        (samples(None, None), 600, 10, {}),
+        ([], 600, 10, {}),
     ],
 )  # fmt: skip
-def test_process_and_context(looked, reserved_at, idle, figures):
-    assert process_figures(looked, reserved_at, gpu(memory_used_bytes=idle)) == figures
+def test_process_and_context(looked, reserved, idle, figures):
+    assert process_figures(looked, reserved, gpu(memory_used_bytes=idle)) == figures
 
 
 class FakeCuda:
