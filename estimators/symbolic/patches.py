@@ -1,0 +1,108 @@
+"""What must be replaced in libraries so that they treat fake tensors on the symbolic device as CUDA's.
+
+Every replacement holds only while a trace runs, and gives a library the answer it would get on a GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import torch
+import torch.optim.optimizer
+import torch.utils._foreach_utils
+import transformers.utils.import_utils
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def as_on_cuda(fake_mode: FakeTensorMode, *, is_quantized: bool) -> Iterator[None]:
+    """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU."""
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        # Module.to swaps or overwrites parameters in place, which fake tensors refuse.
+        enter(mock.patch.object(torch.nn.Module, "_apply", _apply))
+        # Optimizers and gradient clipping take their foreach form for plain tensors on this device.
+        for name in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
+            module = sys.modules[name]  # torch.optim deletes its name for it
+            kinds = [*module._foreach_supported_types, FakeTensor]
+            enter(mock.patch.object(module, "_foreach_supported_types", kinds))
+        # Quantised weights are subclasses of Parameter, which a fake tensor cannot become.
+        if is_quantized:
+            make = functools.partial(_make_subclass, torch.Tensor._make_subclass, fake_mode)
+            enter(mock.patch.object(torch.Tensor, "_make_subclass", staticmethod(make)))
+        # transformers takes another course for fake tensors, whose masks it believes it cannot look into.
+        if hasattr(transformers.utils.import_utils, "is_fake_tensor"):
+            enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", lambda _tensor: False))
+        # Tensors made from Python lists are made on the host and then moved.
+        lifted = torch._C._only_lift_cpu_tensors()
+        torch._C._set_only_lift_cpu_tensors(True)
+        stack.callback(torch._C._set_only_lift_cpu_tensors, lifted)
+        enter(_DataSetter())
+        yield
+
+
+def _apply(module: torch.nn.Module, convert: Callable[..., Any], recurse: bool = True) -> torch.nn.Module:
+    """Do what `Module._apply` does with `torch.__future__.set_overwrite_module_params_on_conversion(True)`."""
+    if recurse:
+        for child in module.children():
+            child._apply(convert)
+    for name, parameter in module._parameters.items():
+        if parameter is None:
+            continue
+        with torch.no_grad():
+            converted = convert(parameter)
+        if converted is not parameter:
+            # Quantised weights make a parameter of their own class when they are moved.
+            is_ready = isinstance(converted, torch.nn.Parameter) or getattr(converted, "_is_param", False)
+            module._parameters[name] = (
+                converted if is_ready else torch.nn.Parameter(converted, parameter.requires_grad)
+            )
+        if parameter.grad is not None and converted is not parameter:
+            module._parameters[name].grad = convert(parameter.grad)  # type: ignore[union-attr]
+    for name, buffer in module._buffers.items():
+        if buffer is not None:
+            module._buffers[name] = convert(buffer)
+    return module
+
+
+def _make_subclass(
+    original: Callable[..., Any],
+    fake_mode: FakeTensorMode,
+    cls: Any,
+    data: Any,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Any:
+    if cls.__module__.partition(".")[0] != "bitsandbytes" or data.device.type == "meta":
+        return original(cls, data, requires_grad, **settings)
+    fake = data if isinstance(data, FakeTensor) else fake_mode.from_tensor(data)
+    made = fake.detach()
+    made.__class__ = _fake_class(cls)
+    made._is_param = True
+    return made.requires_grad_(requires_grad)
+
+
+@functools.cache
+def _fake_class(cls: type) -> type:
+    """Return a class that is both a fake tensor and a parameter class of bitsandbytes."""
+    return type(cls.__name__, (FakeTensor, cls), {"__module__": cls.__module__})
+
+
+class _DataSetter(TorchFunctionMode):
+    """Keeps the device of a fake tensor right when its `data` is replaced by a tensor elsewhere."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.Tensor.data.__set__ and isinstance(args[0], FakeTensor):  # type: ignore[attr-defined]
+            args[0].fake_device = args[1].fake_device
+        return result

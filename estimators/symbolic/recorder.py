@@ -1,0 +1,218 @@
+"""`Recorder`: runs host operators for real and device operators on fake tensors, and keeps the ledger."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from estimators.symbolic import values
+from estimators.symbolic.device import NAME
+from estimators.symbolic.flops import flop_formula
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from estimators.symbolic.builder import LedgerBuilder
+
+_aten = torch.ops.aten
+_16BIT = {torch.float16, torch.bfloat16}
+# Filling large host tensors with random numbers takes longer than everything else, and no value of them is
+# ever looked at: they stay as they were made.
+_RANDOM_FILLS = {
+    _aten.normal_.default,
+    _aten.uniform_.default,
+    _aten.random_.default,
+    _aten.bernoulli_.float,
+    _aten.exponential_.default,
+}
+_RANDOM_FACTORIES = {_aten.randn.default, _aten.rand.default, _aten.randn.generator, _aten.rand.generator}
+_LARGE = 1 << 16
+
+
+@dataclass(frozen=True)
+class _OperatorFacts:
+    """What is the same at every call of an operator."""
+
+    name: str
+    is_view: bool
+    decomposes: bool
+    flops: Callable[..., int] | None
+
+
+@functools.cache
+def _facts(func: Any) -> _OperatorFacts:
+    is_aten = isinstance(func, torch._ops.OpOverload) and func.namespace != "prim"
+    return _OperatorFacts(
+        name=str(func),
+        is_view=is_aten and func.is_view,
+        decomposes=is_aten
+        and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        flops=flop_formula(func),
+    )
+
+
+class _StorageRef(weakref.ref):
+    """A weak reference that knows the number of its tensor."""
+
+    __slots__ = ("number",)
+    number: int
+
+
+class Recorder(TorchDispatchMode):
+    """Sees every operator below autograd, in forward and in backward.
+
+    Enter it inside a `FakeTensorMode(allow_non_fake_inputs=True)`. Tensors on the host are real, so that
+    what a library decides by their values is decided as always; tensors on the device are fake. Integers
+    and booleans on the device keep their values too, as far as those follow from the host's.
+
+    Args:
+        builder: Is told every allocation, death and operator.
+        internals: Returns the bytes that a kernel of the target allocates and frees inside an operator, in
+            order of need; called with the operator, its arguments and its outputs.
+    """
+
+    def __init__(self, builder: LedgerBuilder, internals: Callable[..., Iterator[int]]) -> None:
+        super().__init__()
+        self._builder = builder
+        self._internals = internals
+        self._numbers: dict[int, int] = {}  # storage -> tensor
+        self._refs: set[_StorageRef] = set()
+
+    def number_of(self, tensor: torch.Tensor) -> int | None:
+        """Return the number of a device tensor in the ledger, or None if it has no storage there."""
+        return self._numbers.get(tensor.untyped_storage()._cdata)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not _is_on_device(args, kwargs):
+            return _on_host(func, args, kwargs)
+        facts = _facts(func)
+        if facts.decomposes:
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        if func is _aten._local_scalar_dense.default:
+            return self._item(args[0])
+        if func is _aten._to_copy.default and (moved := self._moved(args[0], kwargs)) is not None:
+            return moved
+        result = values.data_dependent(func, args, kwargs)
+        if result is NotImplemented:
+            result = func(*args, **kwargs)
+        if facts.is_view:
+            values.follow(func, args, kwargs, result)
+            return result
+        if facts.name.startswith("prim"):
+            return result
+        self._record(func, facts, args, kwargs, result)
+        return result
+
+    def _record(self, func: Any, facts: _OperatorFacts, args: Any, kwargs: Any, result: Any) -> None:
+        outputs = (result,) if isinstance(result, torch.Tensor) else _tensors(result)
+        written = 0
+        for tensor in outputs:
+            written += self._register(tensor)
+        values.follow(func, args, kwargs, result)
+        builder = self._builder
+        for size in self._internals(func, args, kwargs, outputs):
+            builder.transient(size)
+        read, is_16bit = 0, False
+        for argument in args:
+            if isinstance(argument, torch.Tensor):
+                read += argument.nbytes
+                is_16bit = is_16bit or argument.dtype in _16BIT
+            elif isinstance(argument, list | tuple):
+                read += sum(item.nbytes for item in argument if isinstance(item, torch.Tensor))
+        flops = facts.flops(*args, **kwargs, out_val=result) if facts.flops else 0
+        builder.operator(
+            facts.name,
+            flops=flops,
+            bytes_read=read,
+            bytes_written=written or (outputs[0].nbytes if outputs else 0),
+            is_16bit=is_16bit,
+        )
+
+    def _register(self, tensor: torch.Tensor) -> int:
+        """Note an allocation if the tensor's storage is new; return the bytes of the tensor then, else 0."""
+        if tensor.device.type != NAME:
+            return 0
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._numbers:
+            return 0
+        size = storage.nbytes()
+        if size == 0:
+            return 0
+        number = self._builder.allocate(size)
+        self._numbers[key] = number
+
+        def died(ref: _StorageRef) -> None:
+            self._refs.discard(ref)
+            if self._numbers.get(key) == number:
+                del self._numbers[key]
+            self._builder.free(number)
+
+        self._refs.add(_StorageRef(storage, died))
+        return size
+
+    def _moved(self, source: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor | None:
+        """Copy between host and device, where fake tensors would not keep what is known of the values."""
+        target = kwargs.get("device")
+        if target is None:
+            return None
+        to_device = torch.device(target).type == NAME
+        if to_device and not isinstance(source, FakeTensor):
+            dtype = kwargs.get("dtype") or source.dtype
+            made = torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=target)
+            self._register(made)
+            values.remember(made, source)
+            return made
+        if not to_device and (known := values.known(source)) is not None:
+            with no_dispatch():
+                return known.to(dtype=kwargs.get("dtype") or known.dtype, copy=True)
+        return None
+
+    def _item(self, tensor: torch.Tensor) -> Any:
+        known = values.known(tensor)
+        if known is not None:
+            with no_dispatch():
+                return known.item()
+        return self._builder.assumed_scalar(tensor)
+
+
+def _is_on_device(args: Any, kwargs: dict[str, Any]) -> bool:
+    for argument in args:
+        if isinstance(argument, FakeTensor):
+            return True
+        if isinstance(argument, list | tuple) and any(isinstance(item, FakeTensor) for item in argument):
+            return True
+    device = kwargs.get("device")
+    if device is not None and torch.device(device).type == NAME:
+        return True
+    return any(isinstance(argument, FakeTensor) for argument in kwargs.values())
+
+
+def _on_host(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    if func in _RANDOM_FILLS and args[0].numel() > _LARGE:
+        return args[0]
+    with no_dispatch():
+        if func in _RANDOM_FACTORIES:
+            kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
+            return torch.empty(args[0], **kwargs)
+        return func(*args, **kwargs)
+
+
+def _tensors(result: Any) -> list[torch.Tensor]:
+    if result is None or isinstance(result, bool | int | float):
+        return []
+    return [leaf for leaf in tree_iter(result) if isinstance(leaf, torch.Tensor)]

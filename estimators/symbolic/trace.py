@@ -1,0 +1,144 @@
+"""`trace`: executes the training step of a spec on fake tensors, and returns its ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from estimators.ledger import Ledger, Owner
+from estimators.symbolic import autocast
+from estimators.symbolic.attention import CudaAttention
+from estimators.symbolic.builder import LedgerBuilder, module_paths
+from estimators.symbolic.device import symbolic_device
+from estimators.symbolic.internals import CudaInternals
+from estimators.symbolic.patches import as_on_cuda
+from estimators.symbolic.recorder import Recorder
+from profiler.measurement import Phase
+from profiler.parameters import count_parameters
+from profiler.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from profiler.spec import TrialSpec
+
+
+def trace(spec: TrialSpec, capability: tuple[int, int], *, steps: int = 3) -> Ledger:
+    """Execute loading and the first steps of a trial symbolically.
+
+    Args:
+        spec: The trial; the very workload that a measurement runs is built and run.
+        capability: Compute capability of the GPU whose choices are made.
+        steps: Number of optimizer steps. The first has no optimizer state yet, and only from the second on
+            is there what a step leaves behind; so take three.
+
+    Raises:
+        NotPossibleError: If a library refuses the combination, or a value decides that only a run can tell.
+    """
+    return _Trace(spec, capability).run(steps)
+
+
+class _Trace:
+    """One symbolic execution."""
+
+    def __init__(self, spec: TrialSpec, capability: tuple[int, int]) -> None:
+        self._spec = spec
+        self._device = symbolic_device()
+        self._builder = LedgerBuilder()
+        self._capability = capability
+        self._recorder = Recorder(self._builder, CudaInternals(capability, self._builder))
+        self._kernels: set[str] = set()
+        self._step = 0
+        autocast.register()
+
+    def run(self, steps: int) -> Ledger:
+        fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _without_garbage_collection(),
+            as_on_cuda(fake_mode, is_quantized=self._spec.quantization != "none"),
+            fake_mode,
+            CudaAttention(self._capability, self._kernels.add),
+            self._recorder,
+        ):
+            workload = Workload(self._spec, self._device)
+            self._own_parameters(workload.model)
+            with module_paths(workload.model, self._builder):
+                self._run_steps(workload, steps)
+            parameters = count_parameters(workload.model)
+        self._builder.facts |= {**parameters, "attention_kernels": sorted(self._kernels)}
+        return self._builder.build()
+
+    def _run_steps(self, workload: Workload, steps: int) -> None:
+        head = _head_paths(workload.model)
+
+        @contextlib.contextmanager
+        def watch(phase: Phase) -> Iterator[None]:
+            first = self._builder.tensors
+            self._builder.mark(phase, step=self._step)
+            yield
+            if phase is Phase.FORWARD:
+                self._builder.keep_activations(first, head)
+            elif phase is Phase.BACKWARD:
+                gradients = (parameter.grad for parameter in workload.model.parameters())
+                self._own((gradient for gradient in gradients if gradient is not None), Owner.GRADIENTS)
+            elif phase is Phase.OPTIMIZER:
+                self._own(_states(workload.optimizer), Owner.OPTIMIZER)
+
+        for self._step in range(steps):
+            workload.step(self._step, watch)
+            gc.collect()
+        if self._spec.evaluation_batch_size is not None:
+            workload.evaluate(watch)
+        if self._spec.save:
+            workload.save(watch)
+
+    def _own_parameters(self, model: Any) -> None:
+        self._builder.own(iter(range(self._builder.tensors)), Owner.WEIGHTS)
+        adapter = (
+            tensor
+            for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+            if "default" in name.split(".") or (tensor.requires_grad and hasattr(model, "peft_config"))
+        )
+        self._own(adapter, Owner.ADAPTER)
+
+    def _own(self, tensors: Iterator[torch.Tensor], owner: Owner) -> None:
+        self._builder.own((self._recorder.number_of(tensor) for tensor in tensors), owner)
+
+
+def _states(optimizer: Any) -> Iterator[torch.Tensor]:
+    for state in optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, torch.Tensor):
+                yield value
+
+
+def _head_paths(model: Any) -> set[str]:
+    """Return the modules whose outputs are logits or loss: the output embedding, and all that wraps it."""
+    output = getattr(model, "get_output_embeddings", lambda: None)()
+    paths = {path for path, module in model.named_modules() if module is output}
+    wrappers = {""}
+    for path in paths:
+        parts = path.split(".")
+        wrappers |= {".".join(parts[:length]) for length in range(1, len(parts))}
+    return paths | wrappers
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Collect cycles between steps only: a collection inside one would free tensors at a place of chance."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
