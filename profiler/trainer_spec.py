@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Values of TrainingArguments.optim and ours (transformers/training_args.py, OptimizerNames, 5.23.0).
-_OPTIMIZERS = {
+OPTIMIZERS = {
     "adamw_torch": "adamw",
     "adamw_torch_fused": "adamw-fused",
     "adamw_bnb_8bit": "adamw-8bit",
@@ -28,7 +28,8 @@ _OPTIMIZERS = {
     "sgd": "sgd",
     "rmsprop": "rmsprop",
 }
-_ATTENTION = {"eager": "eager", "flash_attention_2": "flash-attention-2"}
+# Values of attn_implementation and ours; sdpa is what transformers takes unless told otherwise.
+ATTENTION = {"eager": "eager", "flash_attention_2": "flash-attention-2"}
 
 
 def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
@@ -57,7 +58,7 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
         "max_grad_norm": float(args.max_grad_norm or 0.0),
         "compile": bool(args.torch_compile),
         "loop": "trainer",
-        "attention": _ATTENTION.get(base.config._attn_implementation, "auto"),
+        "attention": ATTENTION.get(base.config._attn_implementation, "auto"),
         "loss_kernel": "liger" if args.use_liger_kernel else "standard",
         "empty_cache_every": args.torch_empty_cache_steps or 0,
         **_method(model, base),
@@ -92,9 +93,9 @@ def _precision(base: Any, args: Any) -> str:
 
 def _optimizer(args: Any) -> str:
     name = getattr(args.optim, "value", args.optim)
-    if name not in _OPTIMIZERS:
+    if name not in OPTIMIZERS:
         raise UsageError(f"optimizer {name} is none that a trial can have")
-    return _OPTIMIZERS[name]
+    return OPTIMIZERS[name]
 
 
 def _method(model: Any, base: Any) -> dict[str, Any]:

@@ -1,19 +1,16 @@
-"""Blocks of device memory, and the pools that free ones wait in."""
+"""Blocks: the ranges of device memory that are handed out."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from estimators.allocator.pools import Pool
 
 BlockState = Literal["allocated", "free", "unmapped"]
 ALLOCATED: BlockState = "allocated"
 FREE: BlockState = "free"
 UNMAPPED: BlockState = "unmapped"
-
-MIN_BLOCK_BYTES = 512
-"""Every request is rounded up to a multiple of it (`kMinBlockSize`)."""
-SMALL_BYTES = 1 << 20
-"""The largest request that the small pool serves (`kSmallSize`)."""
 
 
 class Block:
@@ -62,53 +59,3 @@ class Block:
         self.after = after.after
         if self.after is not None:
             self.after.before = self
-
-
-class Pool:
-    """The free blocks for one stream's small or large requests.
-
-    Attributes:
-        stream: The stream that the blocks belong to; no other gets them.
-        is_small: Whether it serves requests of at most 1 MiB.
-        min_rest_bytes: A block is split if at least this much is left over (`should_split`): what is left of
-            a large block must be good for another large request.
-        free: (bytes, address, block), sorted: the order in which PyTorch looks for the best fit.
-    """
-
-    __slots__ = ("free", "is_small", "min_rest_bytes", "stream")
-
-    def __init__(self, stream: int, *, is_small: bool) -> None:
-        self.stream = stream
-        self.is_small = is_small
-        self.min_rest_bytes = MIN_BLOCK_BYTES if is_small else SMALL_BYTES + MIN_BLOCK_BYTES
-        self.free: list[tuple[int, int, Block]] = []
-
-    def take(self, nbytes: int) -> Block | None:
-        """Take out the smallest block of at least `nbytes` bytes, at the lowest address; None if none is."""
-        free = self.free
-        index = bisect_left(free, (nbytes,))
-        return free.pop(index)[2] if index < len(free) else None
-
-    def add(self, block: Block) -> None:
-        """Put a block into the pool."""
-        insort(self.free, (block.nbytes, block.address, block))
-
-    def remove(self, block: Block) -> None:
-        """Take a block out of the pool."""
-        free = self.free
-        del free[bisect_left(free, (block.nbytes, block.address))]
-
-    def merge(self, block: Block) -> Block:
-        """Put a block into the pool, merged with its neighbours in the same state; return the whole."""
-        state = block.state
-        before = block.before
-        if before is not None and before.state is state:
-            self.remove(before)
-            before.absorb(block)
-            block = before
-        after = block.after
-        if after is not None and after.state is state:
-            self.remove(after)
-            block.absorb(after)
-        self.add(block)
-        return block

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
-
-from estimators.symbolic.device import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from estimators.target import Target
 
 _aten = torch.ops.aten
+_ALIGNMENT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,60 +32,78 @@ class Attention:
 
 
 def choose_kernel(call: Attention, capability: tuple[int, int]) -> str:
-    """Return `flash`, `efficient` or `math`: the first in torch's order that takes the call.
+    """Return `cudnn`, `flash`, `efficient` or `math`: the first in torch's order that takes the call.
 
-    The order and the constraints are those of `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`; what
-    the user switched off with `torch.nn.attention.sdpa_kernel` is not considered.
+    The order and the constraints are those of `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`
+    (torch 2.14); kernels switched off with `torch.nn.attention.sdpa_kernel` are passed over.
+
+    Raises:
+        RuntimeError: If none takes it, in torch's words.
     """
-    backends = torch.backends.cuda
-    if backends.flash_sdp_enabled() and _flash_takes(call, capability):
-        return "flash"
-    if backends.mem_efficient_sdp_enabled() and _efficient_takes(call, capability):
-        return "efficient"
-    if backends.math_sdp_enabled():
-        return "math"
-    raise RuntimeError("No available kernel. Aborting execution.")  # the words of torch
+    for name, is_enabled, takes in _KERNELS:
+        if is_enabled() and takes(call, capability):
+            return name
+    raise RuntimeError("No available kernel. Aborting execution.")
+
+
+def _cudnn_takes(call: Attention, capability: tuple[int, int]) -> bool:
+    # Preferred on Hopper and Blackwell only (check_prefer_cudnn_attention), and behind math elsewhere.
+    if capability[0] not in (9, 10) or call.dtype not in _HALF or call.dropout % (1 / 16):
+        return False
+    widths = (call.head_dim, call.value_head_dim)
+    return all(width % 8 == 0 for width in widths) and (max(widths) <= 128 or widths in _WIDE_CUDNN)
 
 
 def _flash_takes(call: Attention, capability: tuple[int, int]) -> bool:
-    if call.dtype not in (torch.float16, torch.bfloat16) or capability < (8, 0) or call.has_mask:
+    width = call.head_dim
+    if call.dtype not in _HALF or capability < (8, 0) or call.has_mask or width != call.value_head_dim:
         return False
-    return call.head_dim == call.value_head_dim and call.head_dim <= 256
+    if call.requires_grad and ((8, 6) <= capability <= (8, 9) or capability[0] == 12):
+        return width <= 192 or (224 < width <= 256 and not call.dropout)
+    return width <= 256
 
 
 def _efficient_takes(call: Attention, capability: tuple[int, int]) -> bool:
-    if call.is_grouped:
+    if call.is_grouped and torch.__version__ < "2.14":
         return False
     if call.dtype is torch.bfloat16 and capability < (8, 0):
         return False
-    if call.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+    if call.dtype not in (*_HALF, torch.float32):
         return False
-    alignment = 4 if call.dtype is torch.float32 else 8
+    alignment = 8 if call.dtype in _HALF else 4 if capability >= (8, 0) else 1
     return call.head_dim % alignment == 0 and call.value_head_dim % alignment == 0
 
 
-class CudaAttention(TorchFunctionMode):
-    """Runs `F.scaled_dot_product_attention` on the symbolic device with the kernel CUDA would take.
+_HALF = (torch.float16, torch.bfloat16)
+_WIDE_CUDNN = ((192, 128), (256, 256))
+_backends = torch.backends.cuda
+_KERNELS: tuple[tuple[str, Callable[[], bool], Callable[[Attention, tuple[int, int]], bool]], ...] = (
+    ("cudnn", _backends.cudnn_sdp_enabled, _cudnn_takes),
+    ("flash", _backends.flash_sdp_enabled, _flash_takes),
+    ("efficient", _backends.mem_efficient_sdp_enabled, _efficient_takes),
+    ("math", _backends.math_sdp_enabled, lambda _call, _capability: True),
+)
+
+
+class CudaAttention:
+    """Stands in for `F.scaled_dot_product_attention`, and runs the kernel CUDA would take.
 
     Args:
-        capability: Compute capability of the GPU.
+        target: The GPU.
         chosen: Is told the name of each kernel taken.
     """
 
-    def __init__(self, capability: tuple[int, int], chosen: Callable[[str], None]) -> None:
-        super().__init__()
-        self._capability = capability
+    def __init__(self, target: Target, chosen: Callable[[str], None]) -> None:
+        self._capability = target.capability
         self._chosen = chosen
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention and args[0].device.type == NAME:
-            return self._attend(*args, **kwargs)
-        return func(*args, **kwargs)
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put it in the place of torch's function; a mode would not reach what backward recomputes."""
+        with mock.patch.object(F, "scaled_dot_product_attention", self):
+            yield
 
-    def _attend(
+    def __call__(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
@@ -113,16 +132,14 @@ class CudaAttention(TorchFunctionMode):
             attn_mask = _additive(attn_mask, query.dtype)
         if kernel == "flash":
             return _flash(query, key, value, dropout_p, is_causal, scale)
-        if kernel == "efficient":
-            if attn_mask is not None:
-                attn_mask = _aligned(attn_mask, query, key)
-            result = _aten._scaled_dot_product_efficient_attention(
-                query, key, value, attn_mask, requires_grad, dropout_p, is_causal, scale=scale
-            )
-            return result[0]  # type: ignore[no-any-return]
-        result = _aten._scaled_dot_product_attention_math(
-            query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa
-        )
+        if kernel == "math":
+            return _math(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        if kernel == "efficient" and attn_mask is not None:
+            attn_mask = _aligned(attn_mask)
+        if attn_mask is not None:
+            attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
+        fused = getattr(_aten, f"_scaled_dot_product_{kernel}_attention")
+        result = fused(query, key, value, attn_mask, requires_grad, dropout_p, is_causal, scale=scale)
         return result[0]  # type: ignore[no-any-return]
 
 
@@ -132,21 +149,50 @@ def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.where(mask, 0.0, hidden)
 
 
-def _aligned(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Give the mask the alignment that the memory-efficient kernel wants (attention.cpp, preprocess_mask)."""
-    alignment = 16
+def _aligned(mask: torch.Tensor) -> torch.Tensor:
+    """Pad the mask as the memory-efficient kernel wants it (attention.cpp, preprocess_mask)."""
+    if mask.stride(-1) == 1 and all(stride % _ALIGNMENT == 0 for stride in mask.stride()[:-1]):
+        return mask
     width = mask.shape[-1]
-    shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-    if width % alignment:
-        padded = F.pad(mask, (0, alignment - width % alignment))
-        mask = padded[..., :width]
-    return mask.expand(shape)
+    return F.pad(mask, (0, _ALIGNMENT - width % _ALIGNMENT))[..., :width]
 
 
 def _flash(query: Any, key: Any, value: Any, dropout: float, is_causal: bool, scale: float | None) -> Any:
     width = query.shape[-1]
-    if width % 8:  # attention.cpp, pad_last_dim<8>
+    if width % _ALIGNMENT:  # attention.cpp, pad_last_dim
         scale = width**-0.5 if scale is None else scale
-        query, key, value = (F.pad(tensor, (0, 8 - width % 8)) for tensor in (query, key, value))
-    result = _aten._scaled_dot_product_flash_attention(query, key, value, dropout, is_causal, False, scale=scale)
-    return result[0][..., :width]
+        missing = _ALIGNMENT - width % _ALIGNMENT
+        query, key, value = (F.pad(tensor, (0, missing)) for tensor in (query, key, value))
+    fused = _aten._scaled_dot_product_flash_attention
+    return fused(query, key, value, dropout, is_causal, False, scale=scale)[0][..., :width]
+
+
+def _math(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    dropout: float,
+    is_causal: bool,
+    scale: float | None,
+    is_grouped: bool,
+) -> Any:
+    """Do what `_scaled_dot_product_attention_math` does (attention.cpp), which adds out of place on fakes."""
+    dtype = query.dtype
+    if dtype in _HALF:
+        query, key, value = query.float(), key.float(), value.float()
+    factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+    query = query * factor
+    if is_causal:
+        shape = (query.shape[-2], key.shape[-2])
+        mask = _additive(torch.ones(shape, dtype=torch.bool, device=query.device).tril(), query.dtype)
+    if is_grouped:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    scores = torch.matmul(query, key.transpose(-2, -1) * factor)
+    if mask is not None:
+        scores.add_(mask)
+    probabilities = _aten._safe_softmax(scores, -1)
+    del scores
+    probabilities = F.dropout(probabilities, dropout)
+    return torch.matmul(probabilities, value).to(dtype)

@@ -28,6 +28,7 @@ class LedgerBuilder:
         self._owners: list[int] = []
         self._tensor_modules: list[int] = []
         self._alive: set[int] = set()
+        self._workspaces: set[bool] = set()
         self._marks: list[Mark] = []
         self._phase, self._step = Phase.LOAD, 0
         self._modules: dict[str, int] = {"": 0}
@@ -57,6 +58,13 @@ class LedgerBuilder:
     def transient(self, size: int) -> None:
         """Note a buffer that lives only inside a kernel."""
         self.free(self.allocate(size))
+
+    def need_workspace(self, size: int) -> None:
+        """Note cuBLAS's workspace at its first use: one for forward, one for the thread of backward."""
+        is_backward = self._phase is Phase.BACKWARD
+        if is_backward not in self._workspaces:
+            self._workspaces.add(is_backward)
+            self.allocate(size, Owner.WORKSPACE)
 
     def empty_cache(self) -> None:
         """Note a call of `torch.cuda.empty_cache`."""

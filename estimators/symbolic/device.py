@@ -1,4 +1,4 @@
-"""The device `symbolic`: tensors on it have shapes, types and storages, but no memory behind them."""
+"""The symbolic device: tensors on it have shapes, types and storages, but no memory behind them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def symbolic_device() -> torch.device:
 
     Fake tensors on `cuda` fail where no GPU is (in the device guard of a CPU build, in backward of a CUDA
     build), and on `cpu` they could not be told from what really lives in host memory. The slot that torch
-    keeps for out-of-tree devices has neither trouble.
+    keeps for out-of-tree devices has neither trouble, but one of its own: an exception in backward ends the
+    process (its device guard calls Python while the exception is pending).
     """
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend)
     return torch.device(NAME, 0)

@@ -15,15 +15,14 @@ import torch
 import torch.optim.optimizer
 import torch.utils._foreach_utils
 import transformers.utils.import_utils
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.overrides import TorchFunctionMode
+from torch._subclasses.fake_tensor import FakeTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def as_on_cuda(fake_mode: FakeTensorMode, *, is_quantized: bool) -> Iterator[None]:
+def as_on_cuda(*, is_quantized: bool) -> Iterator[None]:
     """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU."""
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
@@ -36,8 +35,11 @@ def as_on_cuda(fake_mode: FakeTensorMode, *, is_quantized: bool) -> Iterator[Non
             enter(mock.patch.object(module, "_foreach_supported_types", kinds))
         # Quantised weights are subclasses of Parameter, which a fake tensor cannot become.
         if is_quantized:
-            make = functools.partial(_make_subclass, torch.Tensor._make_subclass, fake_mode)
+            import bitsandbytes
+
+            make = functools.partial(_make_subclass, torch.Tensor._make_subclass)
             enter(mock.patch.object(torch.Tensor, "_make_subclass", staticmethod(make)))
+            enter(mock.patch.object(bitsandbytes.nn.Int8Params, "_quantize", _quantize_int8))
         # transformers takes another course for fake tensors, whose masks it believes it cannot look into.
         if hasattr(transformers.utils.import_utils, "is_fake_tensor"):
             enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", lambda _tensor: False))
@@ -45,7 +47,6 @@ def as_on_cuda(fake_mode: FakeTensorMode, *, is_quantized: bool) -> Iterator[Non
         lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifted)
-        enter(_DataSetter())
         yield
 
 
@@ -74,35 +75,26 @@ def _apply(module: torch.nn.Module, convert: Callable[..., Any], recurse: bool =
 
 
 def _make_subclass(
-    original: Callable[..., Any],
-    fake_mode: FakeTensorMode,
-    cls: Any,
-    data: Any,
-    requires_grad: bool = False,
-    **settings: Any,
+    original: Callable[..., Any], cls: Any, data: Any, requires_grad: bool = False, **settings: Any
 ) -> Any:
-    if cls.__module__.partition(".")[0] != "bitsandbytes" or data.device.type == "meta":
+    if cls.__module__.partition(".")[0] != "bitsandbytes" or not isinstance(data, FakeTensor):
         return original(cls, data, requires_grad, **settings)
-    fake = data if isinstance(data, FakeTensor) else fake_mode.from_tensor(data)
-    made = fake.detach()
+    made = data.detach()
     made.__class__ = _fake_class(cls)
     made._is_param = True
     return made.requires_grad_(requires_grad)
+
+
+def _quantize_int8(weight: Any, device: torch.device) -> Any:
+    """Do what `Int8Params._quantize` does, but make a new parameter: the host's cannot become fake."""
+    import bitsandbytes
+
+    on_device = weight.data.contiguous().to(device=device, dtype=torch.float16)
+    rows, scales, _ = bitsandbytes.functional.int8_vectorwise_quant(on_device)
+    return bitsandbytes.nn.Int8Params(rows, requires_grad=False, CB=rows, SCB=scales)
 
 
 @functools.cache
 def _fake_class(cls: type) -> type:
     """Return a class that is both a fake tensor and a parameter class of bitsandbytes."""
     return type(cls.__name__, (FakeTensor, cls), {"__module__": cls.__module__})
-
-
-class _DataSetter(TorchFunctionMode):
-    """Keeps the device of a fake tensor right when its `data` is replaced by a tensor elsewhere."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if func is torch.Tensor.data.__set__ and isinstance(args[0], FakeTensor):  # type: ignore[attr-defined]
-            args[0].fake_device = args[1].fake_device
-        return result

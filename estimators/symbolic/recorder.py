@@ -16,11 +16,14 @@ from torch.utils._pytree import tree_iter
 from estimators.symbolic import values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
+from estimators.symbolic.internals import MATRIX_PRODUCTS, buffers, cublas_workspace_bytes
+from estimators.symbolic.substitutes import substitute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from estimators.symbolic.builder import LedgerBuilder
+    from estimators.target import Target
 
 _aten = torch.ops.aten
 _16BIT = {torch.float16, torch.bfloat16}
@@ -75,14 +78,13 @@ class Recorder(TorchDispatchMode):
 
     Args:
         builder: Is told every allocation, death and operator.
-        internals: Returns the bytes that a kernel of the target allocates and frees inside an operator, in
-            order of need; called with the operator, its arguments and its outputs.
+        target: The GPU whose kernels are assumed.
     """
 
-    def __init__(self, builder: LedgerBuilder, internals: Callable[..., Iterator[int]]) -> None:
+    def __init__(self, builder: LedgerBuilder, target: Target) -> None:
         super().__init__()
         self._builder = builder
-        self._internals = internals
+        self._target = target
         self._numbers: dict[int, int] = {}  # storage -> tensor
         self._refs: set[_StorageRef] = set()
 
@@ -102,6 +104,9 @@ class Recorder(TorchDispatchMode):
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        if (stand_in := substitute(func, self._target)) is not None:
+            with self:
+                return stand_in(*args, **kwargs)
         if func is _aten._local_scalar_dense.default:
             return self._item(args[0])
         if func is _aten._to_copy.default and (moved := self._moved(args[0], kwargs)) is not None:
@@ -124,7 +129,9 @@ class Recorder(TorchDispatchMode):
             written += self._register(tensor)
         values.follow(func, args, kwargs, result)
         builder = self._builder
-        for size in self._internals(func, args, kwargs, outputs):
+        if func in MATRIX_PRODUCTS:
+            builder.need_workspace(cublas_workspace_bytes(self._target))
+        for size in buffers(self._target, func, args, kwargs, outputs):
             builder.transient(size)
         read, is_16bit = 0, False
         for argument in args:

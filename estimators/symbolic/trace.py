@@ -15,7 +15,6 @@ from estimators.symbolic import autocast
 from estimators.symbolic.attention import CudaAttention
 from estimators.symbolic.builder import LedgerBuilder, module_paths
 from estimators.symbolic.device import symbolic_device
-from estimators.symbolic.internals import CudaInternals
 from estimators.symbolic.patches import as_on_cuda
 from estimators.symbolic.recorder import Recorder
 from profiler.measurement import Phase
@@ -25,33 +24,34 @@ from profiler.workload import Workload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from estimators.target import Target
     from profiler.spec import TrialSpec
 
 
-def trace(spec: TrialSpec, capability: tuple[int, int], *, steps: int = 3) -> Ledger:
+def trace(spec: TrialSpec, target: Target, *, steps: int = 3) -> Ledger:
     """Execute loading and the first steps of a trial symbolically.
 
     Args:
         spec: The trial; the very workload that a measurement runs is built and run.
-        capability: Compute capability of the GPU whose choices are made.
+        target: The GPU whose kernels are assumed.
         steps: Number of optimizer steps. The first has no optimizer state yet, and only from the second on
             is there what a step leaves behind; so take three.
 
     Raises:
         NotPossibleError: If a library refuses the combination, or a value decides that only a run can tell.
     """
-    return _Trace(spec, capability).run(steps)
+    return _Trace(spec, target).run(steps)
 
 
 class _Trace:
     """One symbolic execution."""
 
-    def __init__(self, spec: TrialSpec, capability: tuple[int, int]) -> None:
+    def __init__(self, spec: TrialSpec, target: Target) -> None:
         self._spec = spec
         self._device = symbolic_device()
         self._builder = LedgerBuilder()
-        self._capability = capability
-        self._recorder = Recorder(self._builder, CudaInternals(capability, self._builder))
+        self._target = target
+        self._recorder = Recorder(self._builder, target)
         self._kernels: set[str] = set()
         self._step = 0
         autocast.register()
@@ -61,9 +61,10 @@ class _Trace:
         with (
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
-            as_on_cuda(fake_mode, is_quantized=self._spec.quantization != "none"),
+            torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
+            as_on_cuda(is_quantized=self._spec.quantization != "none"),
             fake_mode,
-            CudaAttention(self._capability, self._kernels.add),
+            CudaAttention(self._target, self._kernels.add).in_place(),
             self._recorder,
         ):
             workload = Workload(self._spec, self._device)
