@@ -68,9 +68,10 @@ class CachingAllocator:
         capacity_bytes: The device's memory that segments can take: what is usable, less the CUDA context.
             None for no limit.
         expandable_segments: As `PYTORCH_ALLOC_CONF=expandable_segments:True`.
-        address_of: Where a new segment of so many bytes lies. What the real cudaMalloc returns cannot be
-            known; unless told, each segment lies above all before it. Addresses decide nothing but which of
-            several free blocks of equal size is used.
+        address_of: Where a new segment of so many bytes lies; unless told, above all segments before it.
+            Addresses only decide which of several free blocks of equal size is used, the lowest. What the
+            real cudaMalloc returns cannot be known, but PyTorch 2.14 has rising addresses in effect: among
+            equals it takes the block of the oldest segment (pytorch/pytorch#183591).
 
     Attributes:
         allocated_bytes: The sum of the allocated blocks, with what rounding adds and what was not split off.

@@ -13,8 +13,7 @@ class DeviceMemory:
 
     Args:
         capacity_bytes: How much there is; None for no limit.
-        address_of: Where a new segment of so many bytes lies. What the real cudaMalloc returns cannot be
-            known; unless told, each segment lies above all before it.
+        address_of: Where a new segment of so many bytes lies; unless told, above all segments before it.
 
     Attributes:
         capacity_bytes: How much there is; None for no limit.

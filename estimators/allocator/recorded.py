@@ -106,10 +106,10 @@ class Origin:
     Attributes:
         segments: The segments and their blocks, in the order of their addresses.
         open_bytes: What the trace leaves open: the blocks, by address, whose size it does not say, and by how
-            much each may have been larger than assumed. A large block is not split if no more than 1 MiB would
-            be left over. Of a block that was freed before the end only the request is recorded; if a free
-            block followed it, nothing tells where the one ended and the other began. It is assumed to have
-            been split exactly.
+            much each may have been larger than assumed. A large block is not split if at most 1 MiB would be
+            left over. Of a block that was freed before the end only the request is recorded; if a free block
+            followed it, nothing tells where the one ended and the other began. It is assumed to have been
+            split exactly.
     """
 
     segments: tuple[SegmentSnapshot, ...]

@@ -79,11 +79,13 @@ def replay(
         marks: The events, in ascending order, at which a new phase begins; n marks divide into n + 1 phases.
 
     Raises:
-        ValueError: If a tensor is allocated twice, freed without being allocated, or has no bytes, or if the
-            marks are not ascending indices of events.
+        ValueError: If a tensor is allocated twice or freed without being allocated, has no size or one below
+            1, or if the marks do not ascend within the events.
     """
     events = np.asarray(events).tolist()
     sizes = np.asarray(sizes).tolist()
+    if events and max(events) >= len(sizes):
+        raise ValueError(f"tensor {max(events)} has no size; there are {len(sizes)} sizes")
     bounds = [0, *marks, len(events)]
     if any(start > end for start, end in pairwise(bounds)):
         raise ValueError(f"marks must ascend from 0 to {len(events)}, the number of events")
@@ -107,13 +109,14 @@ def replay(
                         peak_reserved, peak_reserved_event = allocator.peak_reserved_bytes, index
                         allocated_at_peak_reserved = allocator.allocated_bytes
                 elif event != EMPTY_CACHE:
-                    free(blocks.pop(~event))
+                    block = blocks.pop(~event, None)
+                    if block is None:
+                        raise ValueError(f"event {index} frees tensor {~event}, which is not allocated")
+                    free(block)
                 else:
                     allocator.empty_cache()
         except OutOfMemory as error:
             failed_event, failed_request = index, error.requested_bytes
-        except KeyError:
-            raise ValueError(f"event {index} frees tensor {~event}, which is not allocated") from None
         phases.append(
             PhasePeaks(
                 allocated_bytes=allocator.peak_allocated_bytes, reserved_bytes=allocator.peak_reserved_bytes

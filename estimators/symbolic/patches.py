@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def as_on_cuda(*, is_quantized: bool) -> Iterator[None]:
-    """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU."""
+def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterator[None]:
+    """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU.
+
+    Args:
+        empty_cache: Called where a library empties the cache of the GPU.
+        is_quantized: Whether the weights are bitsandbytes'.
+    """
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         # Module.to swaps or overwrites parameters in place, which fake tensors refuse.
@@ -36,7 +41,11 @@ def as_on_cuda(*, is_quantized: bool) -> Iterator[None]:
         # Quantised weights are subclasses of Parameter, which a fake tensor cannot become.
         if is_quantized:
             import bitsandbytes
+            import peft
 
+            # It empties the cache where there is a GPU.
+            prepare = functools.partial(_prepare, peft.prepare_model_for_kbit_training, empty_cache)
+            enter(mock.patch.object(peft, "prepare_model_for_kbit_training", prepare))
             make = functools.partial(_make_subclass, torch.Tensor._make_subclass)
             enter(mock.patch.object(torch.Tensor, "_make_subclass", staticmethod(make)))
             enter(mock.patch.object(bitsandbytes.nn.Int8Params, "_quantize", _quantize_int8))
@@ -83,6 +92,16 @@ def _make_subclass(
     made.__class__ = _fake_class(cls)
     made._is_param = True
     return made.requires_grad_(requires_grad)
+
+
+def _prepare(
+    original: Callable[..., Any], empty_cache: Callable[[], None], *args: Any, **settings: Any
+) -> Any:
+    with (
+        mock.patch.object(torch.cuda, "is_available", lambda: True),
+        mock.patch.object(torch.cuda, "empty_cache", empty_cache),
+    ):
+        return original(*args, **settings)
 
 
 def _quantize_int8(weight: Any, device: torch.device) -> Any:

@@ -62,12 +62,12 @@ class _Trace:
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
             torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
-            as_on_cuda(is_quantized=self._spec.quantization != "none"),
+            as_on_cuda(self._builder.empty_cache, is_quantized=self._spec.quantization != "none"),
             fake_mode,
             CudaAttention(self._target, self._kernels.add).in_place(),
             self._recorder,
         ):
-            workload = Workload(self._spec, self._device)
+            workload = Workload(self._spec, self._device, empty_cache=self._builder.empty_cache)
             self._own_parameters(workload.model)
             with module_paths(workload.model, self._builder):
                 self._run_steps(workload, steps)

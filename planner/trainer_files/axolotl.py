@@ -58,6 +58,8 @@ _LORA = (
         }.items()
     ),
 )
+# What bnb_config_kwargs overrides (loaders/model.py).
+_BITSANDBYTES = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 _KERNEL_NOTE = (
     "axolotl may train LoRA with kernels of its own (lora_mlp_kernel, lora_qkv_kernel, lora_o_kernel), which "
     "keep less than the figures assume."
@@ -79,12 +81,15 @@ def _read_method(values: Values) -> Reading:
     elif adapter != "none":
         reason = f"{adapter} is not modelled; training of every parameter is assumed"
         strange.append(NotUnderstood(key="adapter", reason=reason))
-    if values.flag("load_in_8bit"):
+    is_8bit = values.flag("load_in_8bit")
+    if is_8bit and (adapter == "qlora" or values.flag("load_in_4bit")):
+        raise values.wrong("load_in_8bit", "false with adapter qlora or load_in_4bit")
+    if is_8bit:
         settings["quantization"] = "int8"
     elif values.flag("load_in_4bit") or adapter == "qlora":
-        given = values.mapping("bnb_config_kwargs")
-        settings["quantization"] = given.get("bnb_4bit_quant_type", "nf4")
-        settings["double_quant"] = given.get("bnb_4bit_use_double_quant", True)
+        given = {**_BITSANDBYTES, **values.mapping("bnb_config_kwargs")}
+        settings["quantization"] = given["bnb_4bit_quant_type"]
+        settings["double_quant"] = given["bnb_4bit_use_double_quant"]
         if settings["quantization"] not in ("nf4", "fp4") or not isinstance(settings["double_quant"], bool):
             expected = (
                 "a mapping with bnb_4bit_quant_type nf4 or fp4, bnb_4bit_use_double_quant true or false"
@@ -99,11 +104,10 @@ def _propose_method(spec: TrialSpec, values: Values) -> Iterable[Edit]:
     is_4bit = spec.quantization in ("nf4", "fp4")
     edit: Edit = {"load_in_4bit": is_4bit, "load_in_8bit": spec.quantization == "int8", "adapter": None}
     if is_4bit:
-        edit["bnb_config_kwargs"] = {
-            **values.mapping("bnb_config_kwargs"),
-            "bnb_4bit_quant_type": spec.quantization,
-            "bnb_4bit_use_double_quant": spec.double_quant,
-        }
+        given = values.mapping("bnb_config_kwargs")
+        wanted = {"bnb_4bit_quant_type": spec.quantization, "bnb_4bit_use_double_quant": spec.double_quant}
+        said = {key: value for key, value in wanted.items() if given.get(key, _BITSANDBYTES[key]) != value}
+        edit["bnb_config_kwargs"] = {**given, **said} or None
     if spec.method == "lora":
         modules = spec.method_options.get("target_modules")
         if not modules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -12,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INDENT = re.compile(r"\{\s*\n([ \t]+)")
-_ALIAS = re.compile(r"\s*:\s*\*[^\s,]+")
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
+_WITHOUT_TEXT = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockEndToken, yaml.KeyToken)
 
 
 def edit_json(text: str, changes: Mapping[str, Any]) -> str:
@@ -33,46 +41,66 @@ def edit_yaml(text: str, changes: Mapping[str, Any]) -> str:
         text: A document that holds one mapping.
         changes: Keys to plain values.
     """
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    assert isinstance(root, yaml.MappingNode)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    if root.flow_style:
+    spans = _spans(text)
+    if not spans:
         content = {**yaml.safe_load(text), **changes}
         return _lines({key: value for key, value in content.items() if changes.get(key, key) is not None})
-    spans = {key.value: (key.start_mark, _end(text, key, value)) for key, value in root.value}
-    margin = " " * root.value[0][0].start_mark.column
+    newline = "\r\n" if "\r\n" in text else "\n"
+    margin = " " * max(span.column for span in spans.values())
     new = {key: value for key, value in changes.items() if key not in spans and value is not None}
-    last = max(end for _, end in spans.values())
     pieces = []
     if new:
-        place = _line_end(text, last)
+        place = _line_end(text, max(span.end for span in spans.values()))
         pieces.append((place, place, newline + _block(new, margin, newline)))
     for key, value in changes.items():
         if key not in spans:
             continue
-        start, end = spans[key]
+        span = spans[key]
         if value is None:
-            after = _line_end(text, end)
-            pieces.append((start.index - start.column, after + len(_newline_at(text, after)), ""))
+            after = _line_end(text, span.end)
+            pieces.append((span.start - span.column, after + len(_newline_at(text, after)), ""))
         else:
-            pieces.append((start.index, end, _block({key: value}, margin, newline).lstrip(" ")))
-    for start_index, end, piece in sorted(pieces, reverse=True):
-        text = text[:start_index] + piece + text[end:]
+            pieces.append((span.start, span.end, _block({key: value}, margin, newline).lstrip(" ")))
+    for start, end, piece in sorted(pieces, reverse=True):
+        text = text[:start] + piece + text[end:]
     return text
 
 
-def _end(text: str, key: yaml.Node, value: yaml.Node) -> int:
-    """Return where a value ends; PyYAML's own mark of a block is behind the comments that follow it."""
-    if value.start_mark.index < key.end_mark.index:  # an alias: the marks are those of what it stands for
-        found = _ALIAS.match(text, key.end_mark.index)
-        return found.end() if found else key.end_mark.index
-    if isinstance(value, yaml.CollectionNode) and not value.flow_style and value.value:
-        last = value.value[-1]
-        return _end(text, last[0], last[1]) if isinstance(last, tuple) else _end(text, value, last)
-    end = value.end_mark.index
-    if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
-        end = len(text[:end].rstrip())
-    return int(end)
+@dataclass(frozen=True, kw_only=True)
+class _Span:
+    """Where a key of the outermost lines begins, and where its value ends."""
+
+    start: int
+    end: int
+    column: int
+
+
+def _spans(text: str) -> dict[str, _Span]:
+    """Return the place of each key of the outermost lines; of none if the mapping stands in braces.
+
+    By tokens, not by nodes: nodes end behind the comments that follow them, aliases where they point to.
+    """
+    spans: dict[str, _Span] = {}
+    depth, end = 0, 0
+    name, key = None, None
+    tokens = yaml.scan(text, Loader=yaml.SafeLoader)
+    for token in tokens:
+        if depth == 0 and isinstance(token, yaml.FlowMappingStartToken):
+            return {}
+        depth -= isinstance(token, _CLOSING)
+        is_key = depth == 1 and isinstance(token, yaml.KeyToken)
+        if key is not None and (is_key or depth == 0):
+            spans[str(name)] = _Span(start=key.start_mark.index, end=end, column=key.start_mark.column)
+            key = None
+        if is_key:
+            scalar = next(tokens)
+            name, key, end = scalar.value, token, scalar.end_mark.index
+        elif not isinstance(token, _WITHOUT_TEXT):
+            end = token.end_mark.index
+            if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
+                end = len(text[:end].rstrip())
+        depth += isinstance(token, _OPENING)
+    return spans
 
 
 def _block(content: Mapping[str, Any], margin: str, newline: str) -> str:

@@ -54,6 +54,12 @@ class CpuDevice:
 
         return torch.device("cpu")
 
+    def synchronize(self) -> None:
+        """Do nothing: operators return when they are done."""
+
+    def empty_cache(self) -> None:
+        """Do nothing: the host's allocator keeps no cache of torch's."""
+
     def meter(self) -> CpuMeter:
         """Return a new meter."""
         return CpuMeter()

@@ -99,6 +99,18 @@ class CudaDevice:
             raise NotPossibleError(f"torch cannot use {self.name}: {first_line(error)}") from None
         return torch.device("cuda", 0)
 
+    def synchronize(self) -> None:
+        """Wait for the card."""
+        import torch
+
+        torch.cuda.synchronize()
+
+    def empty_cache(self) -> None:
+        """Free the unused segments of the caching allocator."""
+        import torch
+
+        torch.cuda.empty_cache()
+
     def meter(self) -> CudaMeter:
         """Return a new meter; it samples NVML from now on."""
         return CudaMeter(self._state())

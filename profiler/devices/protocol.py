@@ -102,6 +102,12 @@ class Device(Protocol):
     def torch_device(self) -> torch.device:
         """Return the device as torch names it."""
 
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+
+    def empty_cache(self) -> None:
+        """Give back memory that torch keeps for later, if this device's allocator does so."""
+
     def meter(self) -> Meter:
         """Return a new meter for this process."""
 

@@ -88,7 +88,7 @@ class _Run:
         meter.begin()
         started = time.perf_counter()
         with self._watch(Phase.LOAD), meter.load():
-            workload = Workload(self.spec, torch_device)
+            workload = Workload(self.spec, torch_device, empty_cache=self.device.empty_cache)
         figures: dict[str, Any] = {
             "load_seconds": time.perf_counter() - started,
             **count_parameters(workload.model),
@@ -123,7 +123,7 @@ class _Run:
             step_started = time.perf_counter()
             count = workload.step(len(seconds), self._watch if not seconds else self._watch_quietly)
             self._tokens.append(count.tokens or 0)
-            _wait(workload)
+            self.device.synchronize()
             seconds.append(time.perf_counter() - step_started)
             self._report("progress", stage="warm-up", step=len(seconds))
             elapsed = time.perf_counter() - started
@@ -211,10 +211,3 @@ class _Run:
         if peak is not None and self.spec.gradient_checkpointing == "none":
             counted["mfu"] = flops / figures["step_seconds_median"] / peak
         return counted
-
-
-def _wait(workload: Workload) -> None:
-    if workload.device.type == "cuda":
-        import torch
-
-        torch.cuda.synchronize()

@@ -17,6 +17,7 @@ from profiler.workload.model import autocast_dtype, build_model
 from profiler.workload.optimizers import build_optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from profiler.devices.protocol import Watch
@@ -44,12 +45,15 @@ class Workload:
     Args:
         spec: What to build.
         device: Where; the caller decides what a device means, this builds the same step on each.
+        empty_cache: Empties the device's cache of memory, where it has one; for `empty_cache_every`.
 
     Raises:
         NotPossibleError: If a library refuses the combination, with its reason.
     """
 
-    def __init__(self, spec: TrialSpec, device: torch.device) -> None:
+    def __init__(
+        self, spec: TrialSpec, device: torch.device, *, empty_cache: Callable[[], None] = lambda: None
+    ) -> None:
         if spec.parallel != "none":
             raise NotPossibleError(
                 f"parallel {spec.parallel} cannot be measured yet: it needs several devices"
@@ -67,6 +71,7 @@ class Workload:
         self._after_step = after_optimizer_step(model, spec)
         self._scaler = torch.amp.GradScaler(device.type) if spec.precision == "amp-fp16" else None
         self._batches = Batches(spec, self.config)
+        self._empty_cache = empty_cache
         self._outputs: Any = None
 
     def step(self, index: int, watch: Watch) -> StepCount:
@@ -98,12 +103,8 @@ class Workload:
             self._update(index)
             if not is_raw:
                 self.optimizer.zero_grad()
-        if (
-            spec.empty_cache_every
-            and (index + 1) % spec.empty_cache_every == 0
-            and self.device.type == "cuda"
-        ):
-            torch.cuda.empty_cache()
+        if spec.empty_cache_every and (index + 1) % spec.empty_cache_every == 0:
+            self._empty_cache()
         return StepCount(
             samples=sum(batch.samples for batch in batches),
             tokens=_total([batch.tokens for batch in batches]),

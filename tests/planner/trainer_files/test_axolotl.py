@@ -22,7 +22,12 @@ def test_an_example(example):
         {
             "model": "NousResearch/Meta-Llama-3-8B",
             "method": "lora",
-            "method_options": {"r": 32, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": "all-linear"},
+            "method_options": {
+                "r": 32,
+                "lora_alpha": 16,
+                "lora_dropout": 0.05,
+                "target_modules": "all-linear",
+            },
             "quantization": "nf4",
             "double_quant": True,
             "sequence_length": 4096,

@@ -21,7 +21,11 @@ from profiler.spec import TrialSpec
         ("x.json", "[" * 100_000, "x.json is nested too deeply"),
         ("x.yaml", "hello: world\n", "is no file of axolotl, LLaMA-Factory, TRL or transformers"),
         # Their neighbours, which share some keys: DeepSpeed, accelerate, mergekit.
-        ("x.json", '{"gradient_accumulation_steps": "auto", "zero_optimization": {"stage": 3}}', "is no file of"),
+        (
+            "x.json",
+            '{"gradient_accumulation_steps": "auto", "zero_optimization": {"stage": 3}}',
+            "is no file of",
+        ),
         ("x.yaml", "compute_environment: LOCAL_MACHINE\nfsdp_config: {}\ndebug: false\n", "is no file of"),
         ("x.yaml", "merge_method: linear\nbase_model: gpt2\ndtype: bfloat16\n", "is no file of"),
     ],

@@ -19,7 +19,11 @@ def test_an_example_of_trl(example):
             "model": "meta-llama/Llama-3.2-1B",
             "method": "lora",
             # r 8 and no dropout would be peft's; alpha and dropout are TRL's own defaults.
-            "method_options": {"lora_alpha": 32, "lora_dropout": 0.05, "target_modules": ["q_proj", "k_proj"]},
+            "method_options": {
+                "lora_alpha": 32,
+                "lora_dropout": 0.05,
+                "target_modules": ["q_proj", "k_proj"],
+            },
             "sequence_length": 2048,
             "batch_size": 4,
             "gradient_accumulation": 4,
@@ -146,7 +150,10 @@ def test_what_is_not_understood_says_what_is_assumed(read, keys, key, says):
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"load_in_4bit": True, "load_in_8bit": True}, "load_in_8bit must be false where load_in_4bit is true"),
+        (
+            {"load_in_4bit": True, "load_in_8bit": True},
+            "load_in_8bit must be false where load_in_4bit is true",
+        ),
         ({"load_in_4bit": True, "bnb_4bit_quant_type": "int4"}, "bnb_4bit_quant_type must be nf4 or fp4"),
         ({"gradient_checkpointing_kwargs": {"use_reentrant": "maybe"}}, "use_reentrant is true or false"),
         ({"gradient_checkpointing_kwargs": "{"}, "must be a mapping of settings"),

@@ -83,7 +83,11 @@ def test_what_keys_mean(settings, keys, expected):
     ("keys", "key", "says"),
     [
         ({"stage": "dpo"}, "stage", "sft is assumed"),
-        ({"quantization_bit": 4, "quantization_method": "hqq"}, "quantization_method", "bitsandbytes is assumed"),
+        (
+            {"quantization_bit": 4, "quantization_method": "hqq"},
+            "quantization_method",
+            "bitsandbytes is assumed",
+        ),
         ({"quantization_bit": 2, "quantization_method": "hqq"}, "quantization_bit", "4 are assumed"),
         ({"finetuning_type": "freeze", "freeze_trainable_layers": -3}, "freeze_trainable_layers", "last 3"),
         ({"use_galore": True}, "use_galore", "GaLore"),

@@ -84,7 +84,9 @@ VALUES = st.recursive(
     flow=st.sampled_from([False, None]),
 )
 def test_edited_texts_mean_what_was_asked(content, changes, flow):
-    expected = {key: value for key, value in {**content, **changes}.items() if changes.get(key, 0) is not None}
+    expected = {
+        key: value for key, value in {**content, **changes}.items() if changes.get(key, 0) is not None
+    }
     text = yaml.safe_dump(content, default_flow_style=flow, sort_keys=False)
     assert (yaml.safe_load(edit_yaml(text, changes)) or {}) == expected
     assert json.loads(edit_json(json.dumps(content, indent=1), changes)) == expected
