@@ -122,6 +122,11 @@ class LedgerBuilder:
                 self._owners[number] = Owner.LOGITS_AND_LOSS if is_head else Owner.ACTIVATIONS
 
     @property
+    def is_in_backward(self) -> bool:
+        """Whether the phase at work is backward."""
+        return self._phase is Phase.BACKWARD
+
+    @property
     def tensors(self) -> int:
         """Number of tensors born so far."""
         return len(self._sizes)

@@ -79,12 +79,16 @@ class Recorder(TorchDispatchMode):
     Args:
         builder: Is told every allocation, death and operator.
         target: The GPU whose kernels are assumed.
+        on_error: Is told of every exception, before it leaves for where it may abort the process.
     """
 
-    def __init__(self, builder: LedgerBuilder, target: Target) -> None:
+    def __init__(
+        self, builder: LedgerBuilder, target: Target, on_error: Callable[[BaseException], None]
+    ) -> None:
         super().__init__()
         self._builder = builder
         self._target = target
+        self._on_error = on_error
         self._numbers: dict[int, int] = {}  # storage -> tensor
         self._refs: set[_StorageRef] = set()
 
@@ -95,7 +99,14 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        try:
+            return self._run(func, args, kwargs or {})
+        except BaseException as error:
+            if self._builder.is_in_backward:
+                self._on_error(error)
+            raise
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _is_on_device(args, kwargs):
             return _on_host(func, args, kwargs)
         facts = _facts(func)

@@ -22,13 +22,19 @@ from profiler.parameters import count_parameters
 from profiler.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from estimators.target import Target
     from profiler.spec import TrialSpec
 
 
-def trace(spec: TrialSpec, target: Target, *, steps: int = 3) -> Ledger:
+def trace(
+    spec: TrialSpec,
+    target: Target,
+    *,
+    steps: int = 3,
+    on_error: Callable[[BaseException], None] = lambda _error: None,
+) -> Ledger:
     """Execute loading and the first steps of a trial symbolically.
 
     Args:
@@ -37,21 +43,23 @@ def trace(spec: TrialSpec, target: Target, *, steps: int = 3) -> Ledger:
         steps: Number of optimizer steps. The first has no optimizer state yet, and only from the second on
             is there what a step leaves behind; so take three.
 
+        on_error: Is told of an exception in backward, which aborts the process as it leaves autograd.
+
     Raises:
         NotPossibleError: If a library refuses the combination, or a value decides that only a run can tell.
     """
-    return _Trace(spec, target).run(steps)
+    return _Trace(spec, target, on_error).run(steps)
 
 
 class _Trace:
     """One symbolic execution."""
 
-    def __init__(self, spec: TrialSpec, target: Target) -> None:
+    def __init__(self, spec: TrialSpec, target: Target, on_error: Callable[[BaseException], None]) -> None:
         self._spec = spec
         self._device = symbolic_device()
         self._builder = LedgerBuilder()
         self._target = target
-        self._recorder = Recorder(self._builder, target)
+        self._recorder = Recorder(self._builder, target, on_error)
         self._kernels: set[str] = set()
         self._step = 0
         autocast.register()

@@ -23,28 +23,33 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 _WITHOUT_TEXT = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockEndToken, yaml.KeyToken)
 
 
-def edit_json(text: str, changes: Mapping[str, Any]) -> str:
-    """Return a JSON text with some keys changed, indented as it was; a value of None takes a key out."""
+def edit_json(text: str, content: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    """Return a JSON text with some keys changed, indented as it was.
+
+    Args:
+        text: A JSON object.
+        content: What it holds.
+        changes: Keys to plain values; None takes a key out.
+    """
     indent = _INDENT.match(text.lstrip())
-    content = {**json.loads(text), **changes}
-    kept = {key: value for key, value in content.items() if changes.get(key, key) is not None}
+    kept = _changed(content, changes)
     end = "\n" if text.endswith("\n") else ""
     return json.dumps(kept, indent=indent[1] if indent else None, ensure_ascii=False) + end
 
 
-def edit_yaml(text: str, changes: Mapping[str, Any]) -> str:
-    """Return a YAML text with some keys changed, comments included; a value of None takes a key out.
+def edit_yaml(text: str, content: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    """Return a YAML text with some keys changed and the comments of the others kept.
 
     New keys come after the last one. A text whose whole mapping stands in braces is written anew as lines.
 
     Args:
         text: A document that holds one mapping.
-        changes: Keys to plain values.
+        content: What it holds.
+        changes: Keys to plain values; None takes a key out.
     """
     spans = _spans(text)
     if not spans:
-        content = {**yaml.safe_load(text), **changes}
-        return _lines({key: value for key, value in content.items() if changes.get(key, key) is not None})
+        return _lines(_changed(content, changes))
     newline = "\r\n" if "\r\n" in text else "\n"
     margin = " " * max(span.column for span in spans.values())
     new = {key: value for key, value in changes.items() if key not in spans and value is not None}
@@ -82,7 +87,7 @@ def _spans(text: str) -> dict[str, _Span]:
     """
     spans: dict[str, _Span] = {}
     depth, end = 0, 0
-    name, key = None, None
+    name, key = "", None
     tokens = yaml.scan(text, Loader=yaml.SafeLoader)
     for token in tokens:
         if depth == 0 and isinstance(token, yaml.FlowMappingStartToken):
@@ -90,17 +95,22 @@ def _spans(text: str) -> dict[str, _Span]:
         depth -= isinstance(token, _CLOSING)
         is_key = depth == 1 and isinstance(token, yaml.KeyToken)
         if key is not None and (is_key or depth == 0):
-            spans[str(name)] = _Span(start=key.start_mark.index, end=end, column=key.start_mark.column)
+            spans[name] = _Span(start=key.start_mark.index, end=end, column=key.start_mark.column)
             key = None
         if is_key:
-            scalar = next(tokens)
-            name, key, end = scalar.value, token, scalar.end_mark.index
+            word = next(tokens)
+            name = word.value if isinstance(word, yaml.ScalarToken) else ""
+            key, end = token, word.end_mark.index
         elif not isinstance(token, _WITHOUT_TEXT):
             end = token.end_mark.index
             if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
                 end = len(text[:end].rstrip())
         depth += isinstance(token, _OPENING)
     return spans
+
+
+def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in {**content, **changes}.items() if changes.get(key, key) is not None}
 
 
 def _block(content: Mapping[str, Any], margin: str, newline: str) -> str:

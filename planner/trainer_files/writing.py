@@ -41,8 +41,7 @@ def write_trainer_file(source: TrainerFile, spec: TrialSpec, target: Path) -> li
         UsageError: If something is at `target` already or it cannot be written, the source is gone, the spec
             is of another model, or it has a field that files of this format cannot say.
     """
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"{target} is there already; name a file that is not")
+    _refuse_existing(target)
     if is_json(source.path) != is_json(target):
         kind = "JSON" if is_json(source.path) else "YAML"
         raise UsageError(f"{target} must be {kind} by its ending, as {source.path} is")
@@ -56,7 +55,7 @@ def write_trainer_file(source: TrainerFile, spec: TrialSpec, target: Path) -> li
         for key in [*content, *(key for key in values.content if key not in content)]
         if values.content.get(key) != content.get(key)
     }
-    edited = (edit_json if is_json(source.path) else edit_yaml)(_text(source.path), changes)
+    edited = (edit_json if is_json(source.path) else edit_yaml)(_text(source.path), content, changes)
     settled = _check(edited, source, spec, settled=file_format.settled)
     _write(target, edited)
     return [_line(key, content.get(key), value) for key, value in changes.items()] + settled
@@ -127,9 +126,7 @@ def _parsed(edited: str, path: Path) -> dict[str, Any]:
             return load(written)
         except UsageError as error:
             problem = str(error).removeprefix(str(written))
-            raise UsageError(
-                f"{path} cannot be changed line by line: then it reads as broken{problem}"
-            ) from None
+            raise UsageError(f"{path} cannot be changed line by line: it would break{problem}") from None
 
 
 def _text(path: Path) -> str:
@@ -137,15 +134,26 @@ def _text(path: Path) -> str:
         return file.read()
 
 
+def _refuse_existing(target: Path) -> None:
+    try:
+        is_there = target.exists() or target.is_symlink()
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+    if is_there:
+        raise UsageError(f"{target} is there already; name a file that is not")
+
+
 def _write(target: Path, text: str) -> None:
     try:
-        with target.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{target} is there already; name a file that is not") from None
+        file = target.open("x", encoding="utf-8", newline="")
     except (OSError, ValueError) as error:
-        target.unlink(missing_ok=True)
         raise UsageError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {target}: {error.strerror}") from error
 
 
 def _line(key: str, old: Any, new: Any) -> str:

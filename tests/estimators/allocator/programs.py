@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from estimators.allocator import OutOfMemory
+
 MIB = 1 << 20
 PAGE = {True: 2 * MIB, False: 20 * MIB}
 
@@ -180,18 +182,17 @@ class Reference:
                     self.segments.remove(segment)
                 continue
             page = PAGE[segment.pool[1]]
+            had_pages = bool(segment.mapped)
             for start, stop, state in runs:
                 if state == "free":
                     first, last = -(-(start - segment.address) // page), (stop - segment.address) // page
                     segment.mapped -= set(range(first, last))
-            if not segment.mapped:
+            if had_pages and not segment.mapped:
                 self.segments.remove(segment)
 
 
 def run(allocator, program, after=lambda operation, block: None):
     """Run a program on a `CachingAllocator`; call `after` with each operation and its block, None if it failed."""
-    from estimators.allocator import OutOfMemory
-
     live = []
     for operation in program:
         block = None

@@ -63,16 +63,13 @@ def test_agrees_with_an_allocator_that_keeps_no_free_blocks(program, capacity, e
         if operation[0] == "malloc":
             assert reference.malloc(*operation[1:]) == (None if block is None else block.address)
         elif operation[0] == "free":
-            reference.free(freed_addresses[id(block)])
+            reference.free(block.address)
         else:
             reference.empty_cache()
-        if operation[0] == "malloc" and block is not None:
-            freed_addresses[id(block)] = block.address
         assert allocator.allocated_bytes == reference.allocated_bytes
         assert allocator.reserved_bytes == reference.reserved_bytes
         assert allocator.retries == reference.retries
 
-    freed_addresses = {}
     run(allocator, program, after)
 
 

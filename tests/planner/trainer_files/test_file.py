@@ -41,7 +41,7 @@ def test_refuses_with_a_sentence(tmp_path, name, text, says):
 
 @pytest.mark.parametrize("name", ["gone.yaml", "gone.json"])
 def test_refuses_a_file_that_is_not_there(tmp_path, name):
-    with pytest.raises(UsageError, match="cannot read .*gone"):
+    with pytest.raises(UsageError, match=r"cannot read .*gone"):
         read_trainer_file(tmp_path / name)
 
 

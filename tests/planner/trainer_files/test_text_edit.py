@@ -41,7 +41,7 @@ f: {k: 1}  # flow
     ],
 )
 def test_only_the_key_changes(changes, old, new):
-    assert edit_yaml(TEXT, changes) == TEXT.replace(old, new, 1)
+    assert edit_yaml(TEXT, yaml.safe_load(TEXT), changes) == TEXT.replace(old, new, 1)
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_only_the_key_changes(changes, old, new):
     ],
 )
 def test_forms_of_yaml(text, changes, expected):
-    assert edit_yaml(text, changes) == expected
+    assert edit_yaml(text, yaml.safe_load(text), changes) == expected
 
 
 def test_json_keeps_order_and_indentation():
     text = '{\n    "b": 1,\n    "a": "\u00e9",\n    "c": null\n}\n'
-    assert edit_json(text, {"b": None, "d": [1]}) == (
+    assert edit_json(text, json.loads(text), {"b": None, "d": [1]}) == (
         '{\n    "a": "\u00e9",\n    "c": null,\n    "d": [\n        1\n    ]\n}\n'
     )
-    assert edit_json('{"a": 1, "b": 2}', {"a": 3}) == '{"a": 3, "b": 2}'
+    assert edit_json('{"a": 1}', {"a": 1}, {"a": 3}) == '{"a": 3}'
 
 
 KEYS = st.sampled_from(["a", "b", "c", "lora_r", "no"])
@@ -88,5 +88,5 @@ def test_edited_texts_mean_what_was_asked(content, changes, flow):
         key: value for key, value in {**content, **changes}.items() if changes.get(key, 0) is not None
     }
     text = yaml.safe_dump(content, default_flow_style=flow, sort_keys=False)
-    assert (yaml.safe_load(edit_yaml(text, changes)) or {}) == expected
-    assert json.loads(edit_json(json.dumps(content, indent=1), changes)) == expected
+    assert (yaml.safe_load(edit_yaml(text, content, changes)) or {}) == expected
+    assert json.loads(edit_json(json.dumps(content, indent=1), content, changes)) == expected

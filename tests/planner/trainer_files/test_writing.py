@@ -1,11 +1,9 @@
-import os
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from planner.trainer_files import read_trainer_file, write_trainer_file
-from profiler.errors import SizeupError, UsageError
+from profiler.errors import UsageError
 from profiler.spec import TrialSpec
 
 KINDS = ("axolotl", "llama-factory", "trl", "hugging-face")
@@ -67,7 +65,8 @@ ADVICE = [
       "liger_fused_linear_cross_entropy: true (added)"]),
     ("trl", {"quantization": "nf4"}, ["load_in_4bit: true (added)"]),
     ("trl", {"quantization": "fp4", "double_quant": True},
-     ["load_in_4bit: true (added)", "bnb_4bit_quant_type: fp4 (added)", "use_bnb_nested_quant: true (added)"]),
+     ["load_in_4bit: true (added)", "bnb_4bit_quant_type: fp4 (added)",
+      "use_bnb_nested_quant: true (added)"]),
     ("llama-factory", {"quantization": "nf4", "double_quant": True},
      ["quantization_bit: 4 (added)", "kbit_prepare: llama-factory has it false, not true"]),
     ("axolotl", {"quantization": "int8"},
@@ -160,7 +159,14 @@ def test_nothing_is_overwritten(example, tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("no/such/new.yaml", "cannot write"), ("new.json", "must be YAML")]
+    ("name", "says"),
+    [
+        ("no/such/new.yaml", "cannot write"),
+        ("trl.yaml/new.yaml", "cannot write"),
+        ("n" * 5000, "cannot write"),
+        ("new\0.yaml", "cannot write"),
+        ("new.json", "must be YAML"),
+    ],
 )
 def test_a_target_that_cannot_be_written(example, tmp_path, name, says):
     source, spec = example("trl")
@@ -168,12 +174,20 @@ def test_a_target_that_cannot_be_written(example, tmp_path, name, says):
         write_trainer_file(source, spec, tmp_path / name)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs /dev/full")
 def test_a_source_that_is_gone_is_one_sentence(example, tmp_path):
     source, spec = example("trl")
     source.path.unlink()
     with pytest.raises(UsageError, match="cannot read"):
         write_trainer_file(source, spec, tmp_path / "new.yaml")
+
+
+def test_a_mapping_in_braces_keeps_its_numbers(read, tmp_path):
+    source = read("{optim: sgd, learning_rate: 1e-4, model_name_or_path: gpt2}\n", "given.yaml")
+    spec = TrialSpec.parse(source.settings)
+    write_trainer_file(source, spec.with_changes(batch_size=2), tmp_path / "new.yaml")
+    assert (tmp_path / "new.yaml").read_text() == (
+        "optim: sgd\nlearning_rate: 0.0001\nmodel_name_or_path: gpt2\nper_device_train_batch_size: 2\n"
+    )
 
 
 def test_an_anchor_that_would_be_lost_is_refused(read, tmp_path):
@@ -191,9 +205,7 @@ CHANGES = st.fixed_dictionaries(
         "sequence_length": st.integers(1, 8192),
         "gradient_checkpointing": st.sampled_from(["none", "full"]),
         "reentrant": st.booleans(),
-        "optimizer": st.sampled_from(
-            ["adamw", "adamw-fused", "adamw-8bit", "paged-adamw", "adafactor", "sgd"]
-        ),
+        "optimizer": st.sampled_from(["adamw", "adamw-fused", "adamw-8bit", "paged-adamw", "sgd"]),
         "max_grad_norm": st.sampled_from([0.0, 0.5, 1.0]),
         "compile": st.booleans(),
         "loss_kernel": st.sampled_from(["standard", "liger"]),
@@ -238,8 +250,7 @@ def test_what_is_written_is_what_was_wanted_or_a_sentence(example, tmp_path, kin
     target.unlink(missing_ok=True)
     try:
         write_trainer_file(source, wanted, target)
-    except SizeupError as error:
-        assert "cannot say" in str(error)
+    except UsageError:
         assert not target.exists()
         return
     again = TrialSpec.parse(read_trainer_file(target).settings)

@@ -1,0 +1,184 @@
+"""`Tracer`: traces specs in processes of their own, or takes their ledgers from the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from estimators.cache import cached_path
+from estimators.ledger_file import read_ledger
+from profiler.errors import NotPossibleError, SizeupError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from estimators.ledger import Ledger
+    from estimators.target import Target
+    from profiler.spec import TrialSpec
+
+STEPS = 3
+"""Optimizer steps of a trace: without optimizer state, with it, and with all that a step leaves behind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceRequest:
+    """One trace to be had."""
+
+    spec: TrialSpec
+    target: Target
+    steps: int = STEPS
+
+    @property
+    def path(self) -> Path:
+        """Where the cache has, or will have, the ledger."""
+        content = {"spec": self.spec.canonical, "target": self.target.name, "steps": self.steps}
+        return cached_path("ledger", content)
+
+
+class Tracer:
+    """Gives the ledgers of specs, several at a time.
+
+    The process that imports torch starts with the first trace that the cache does not have, and serves until
+    the tracer is closed. Use it in a `with` block.
+
+    Args:
+        jobs: How many traces run at once; by default as many as there are cores, at most four.
+    """
+
+    def __init__(self, *, jobs: int | None = None) -> None:
+        self._jobs = jobs or min(len(os.sched_getaffinity(0)), 4)
+        self._process: subprocess.Popen[str] | None = None
+        self._log: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def trace(self, spec: TrialSpec, target: Target, *, steps: int = STEPS) -> Ledger:
+        """Return the ledger of a spec.
+
+        Raises:
+            NotPossibleError: If a library refuses the spec, or only a run can tell what it does.
+            UnreachableError: If its configuration is on a hub that does not answer.
+        """
+        (result,) = self.trace_all([TraceRequest(spec=spec, target=target, steps=steps)])
+        if isinstance(result, SizeupError):
+            raise result
+        return result
+
+    def trace_all(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
+        """Return a ledger for each request, or the error that says why there is none."""
+        results: list[Ledger | SizeupError | None] = [read_ledger(request.path) for request in requests]
+        missing = [number for number, result in enumerate(results) if result is None]
+        if missing:
+            for number, result in zip(missing, self._trace([requests[n] for n in missing]), strict=True):
+                results[number] = result
+        return [result for result in results if result is not None]
+
+    def _trace(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
+        with contextlib.ExitStack() as stack:
+            paths = [request.path for request in requests]
+            if not _is_writable(paths[0].parent):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sizeup-ledgers-"))
+                paths = [Path(folder) / path.name for path in paths]
+            answers = self._ask(requests, paths)
+            return [self._result(answer, path) for answer, path in zip(answers, paths, strict=True)]
+
+    def _ask(self, requests: Sequence[TraceRequest], paths: Sequence[Path]) -> list[dict[str, Any]]:
+        lines = [
+            {
+                "spec": request.spec.canonical,
+                "capability": request.target.capability,
+                "sm_count": request.target.sm_count,
+                "steps": request.steps,
+                "path": str(path),
+            }
+            for request, path in zip(requests, paths, strict=True)
+        ]
+        process = self._started()
+        answers: dict[int, dict[str, Any]] = {}
+        with contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None
+            process.stdin.write(json.dumps({"requests": lines, "jobs": self._jobs}) + "\n")
+            process.stdin.flush()
+        while len(answers) < len(requests) and (line := self._answers.readline()):
+            answer = json.loads(line)
+            answers.setdefault(answer["number"], answer)  # the reason comes before the death
+        died = {"event": "died", "code": process.poll()}
+        return [answers.get(number, died) for number in range(len(requests))]
+
+    def _result(self, answer: dict[str, Any], path: Path) -> Ledger | SizeupError:
+        match answer["event"]:
+            case "traced":
+                if (ledger := read_ledger(path)) is not None:
+                    return ledger
+                return NotPossibleError(f"the trace could not be read back from {path}")
+            case "unreachable":
+                return UnreachableError(answer["message"])
+            case "refused":
+                return NotPossibleError(answer["message"])
+        return NotPossibleError(f"the process of the trace ended with code {answer['code']}: {self._log_tail()}")
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        self._log = tempfile.TemporaryFile(prefix="sizeup-trace-")  # noqa: SIM115  # closed in `close`
+        read_end, write_end = os.pipe()
+        room = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [room, os.environ.get("PYTHONPATH")]))
+        # -P: a profiler.py in the folder where the user is must not stand for ours.
+        command = [sys.executable, "-P", "-m", "estimators.symbolic.server", str(os.getpid()), str(write_end)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(write_end,),
+            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            text=True,
+        )
+        os.close(write_end)
+        self._answers = os.fdopen(read_end, encoding="utf-8")
+        return self._process
+
+    def _log_tail(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()
+        return " | ".join(line.strip() for line in lines[-2:] if line.strip())
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        self._answers.close()
+        self._log.close()
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
