@@ -190,7 +190,9 @@ class CachingAllocator:
             pool = self._pool(segment.stream, is_small=segment.is_small)
             before = None
             for snapshot in segment.blocks:
-                block = Block(snapshot.address, snapshot.nbytes, pool, snapshot.state, before)
+                # States are told apart by identity, and a snapshot may come from elsewhere.
+                state = FREE if snapshot.state == FREE else ALLOCATED
+                block = Block(snapshot.address, snapshot.nbytes, pool, state, before)
                 if before is None:
                     pool.heads[block.address] = block
                 else:

@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from estimators.allocator.blocks import BlockState
+
 # Rows that move no memory: a block can be used again only when its free is completed.
 SILENT_ACTIONS = frozenset({"free_requested", "oom", "snapshot"})
+STATES: dict[str, BlockState] = {
+    "active_allocated": ALLOCATED,
+    "active_awaiting_free": ALLOCATED,
+    "active_pending_free": ALLOCATED,
+    "inactive": FREE,
+}
 ACTIONS = frozenset({"alloc", "free_completed", "segment_alloc", "segment_free"})
 
 
@@ -62,6 +70,8 @@ class Recording:
         if unknown := sorted(set(rows["action"]) - ACTIONS):
             known = ", ".join(sorted(ACTIONS | SILENT_ACTIONS))
             raise UsageError(f"{trace} holds the action {unknown[0]!r}; only {known} can be replayed")
+        if (rows["size_bytes"] < 1).any():
+            raise UsageError(f"{trace} holds a size_bytes below 1")
         events = (
             RecordedEvent(action=action, address=address, nbytes=nbytes, stream=stream)
             for action, address, nbytes, stream in rows[
@@ -75,10 +85,12 @@ def _read_segments(path: Path) -> tuple[SegmentSnapshot, ...]:
     segment_columns = {"segment_addr": int, "segment_bytes": int, "segment_type": str, "stream": int}
     block_columns = {"block_addr": int, "block_bytes": int, "state": str}
     rows = _read_table(path, segment_columns | block_columns)
+    if unknown := sorted(set(rows["state"]) - set(STATES)):
+        raise UsageError(f"{path} holds the state {unknown[0]!r}; known: {', '.join(STATES)}")
     blocks: dict[tuple[int, int, str, int], list[BlockSnapshot]] = {}
     for *segment, address, nbytes, state in rows.sort_values("block_addr").itertuples(index=False, name=None):
         blocks.setdefault(tuple(segment), []).append(
-            BlockSnapshot(address=address, nbytes=nbytes, state=FREE if state == "inactive" else ALLOCATED)
+            BlockSnapshot(address=address, nbytes=nbytes, state=STATES[state])
         )
     return tuple(
         SegmentSnapshot(
@@ -92,7 +104,7 @@ def _read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path, usecols=list(columns), dtype=columns)[list(columns)]
+        return pd.read_csv(path, usecols=list(columns), dtype=columns, index_col=False)[list(columns)]
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zlib.error) as error:

@@ -1,5 +1,6 @@
-"""Random programs of allocations, and a slow allocator that keeps no free blocks to compare with."""
+"""Random programs of allocations, and a slow allocator to compare with."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ class Segment:
 
 @dataclass
 class Reference:
-    """Knows only segments and allocated blocks, and works out from them what is free each time it is asked."""
+    """Knows only segments and allocated blocks, and works out what is free each time it is asked."""
 
     capacity: int | None
     expandable: bool
@@ -72,7 +73,7 @@ class Reference:
         cuts = sorted(cuts)
         runs = []
         holder = None
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in itertools.pairwise(cuts):
             if start in self.allocated:
                 holder = start + self.allocated[start]
                 runs.append((start, holder, "allocated"))
@@ -192,7 +193,7 @@ class Reference:
 
 
 def run(allocator, program, after=lambda operation, block: None):
-    """Run a program on a `CachingAllocator`; call `after` with each operation and its block, None if it failed."""
+    """Run a program on a `CachingAllocator`; `after` gets each operation and its block, None if it failed."""
     live = []
     for operation in program:
         block = None

@@ -86,22 +86,24 @@ def test_memory_runs_out_only_when_nothing_can_be_released(program, capacity, ex
         retries = allocator.retries
         try:
             live.append(allocator.malloc(*operation[1:]))
-        except OutOfMemory as error:
-            assert allocator.retries == retries + 1
-            assert error.allocated_bytes == allocator.allocated_bytes
-            assert error.reserved_bytes == allocator.reserved_bytes
-            assert error.requested_bytes >= operation[1]
-            if expandable:
-                # Pages that an attempt mapped before it failed stay; one fewer than were needed fit.
-                page = PAGE[operation[1] <= MIB]
-                assert error.reserved_bytes + -(-operation[1] // page) * page > capacity
-            else:
-                before = allocator.segments()
-                allocator.empty_cache()
-                assert allocator.segments() == before
-                assert error.reserved_bytes + error.requested_bytes > capacity
+        except OutOfMemory as caught:
+            error = caught
         else:
             assert allocator.retries <= retries + 1
+            continue
+        assert allocator.retries == retries + 1
+        assert error.allocated_bytes == allocator.allocated_bytes
+        assert error.reserved_bytes == allocator.reserved_bytes
+        assert error.requested_bytes >= operation[1]
+        before = allocator.segments()
+        allocator.empty_cache()
+        assert allocator.segments() == before
+        if expandable:
+            # At most the pages of the whole request are missing.
+            page = PAGE[operation[1] <= MIB]
+            assert error.reserved_bytes + -(-operation[1] // page) * page > capacity
+        else:
+            assert error.reserved_bytes + error.requested_bytes > capacity
 
 
 @settings(deadline=None)

@@ -1,0 +1,167 @@
+"""What a ledger means on a GPU: peaks, whether it fits, what the peak is made of, and how sure that is."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from estimators.allocator import Replay, replay
+from estimators.gpu_memory import GpuMemory, gpu_memory
+from estimators.ledger import Ledger, Owner
+from estimators.residuals import Residuals, memory_residuals
+
+if TYPE_CHECKING:
+    from profiler.catalog import GpuFacts
+    from profiler.measurement import Phase
+    from profiler.spec import TrialSpec
+
+
+class Verdict(enum.StrEnum):
+    """Whether a trial fits on a GPU."""
+
+    FITS = "fits"
+    DOES_NOT_FIT = "does_not_fit"
+    CANNOT_TELL = "cannot_tell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Where in a trial something happens."""
+
+    phase: Phase
+    step: int
+    module: str
+    """Path of the module at work; empty for the model itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfMemoryAt:
+    """The allocation that fails first."""
+
+    moment: Moment
+    bytes: int
+    """What the allocator asked of the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEstimate:
+    """The memory of a trial on a GPU, in bytes. The three tiers are never compared with each other."""
+
+    verdict: Verdict
+    fits_only_with_retries: bool
+    """Whether it fits only because the allocator gives its cache back when memory is short."""
+    failed_at: OutOfMemoryAt | None
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int
+    peak_process_bytes: int
+    """Reserved memory and the CUDA context, without a limit of the card."""
+    interval_process_bytes: tuple[int, int]
+    interval_level: float
+    breakdown_bytes: dict[str, int]
+    """What `peak_process_bytes` is made of: the owners of tensors, fragmentation, and the context."""
+    peak_at: Moment
+    phase_peaks_bytes: dict[str, int]
+    """Peak of allocated memory in each phase, over all steps."""
+    gpu_memory: GpuMemory
+    residuals: Residuals
+
+
+def estimate_memory(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> MemoryEstimate:
+    """Replay a ledger on a GPU.
+
+    Raises:
+        NotPossibleError: If no source gives the memory of the GPU.
+    """
+    card, residuals = gpu_memory(gpu), memory_residuals()
+    free = _replayed(ledger, spec)
+    reserved = free.peak_reserved_bytes
+    verdict, capped = _verdict(ledger, spec, card, residuals, reserved)
+    low, high = card.context_bytes_range
+    return MemoryEstimate(
+        verdict=verdict,
+        fits_only_with_retries=verdict is Verdict.FITS and capped is not None and capped.retries > 0,
+        failed_at=_failure(ledger, capped) if verdict is not Verdict.FITS else None,
+        peak_allocated_bytes=free.peak_allocated_bytes,
+        peak_reserved_bytes=reserved,
+        peak_process_bytes=reserved + card.context_bytes,
+        interval_process_bytes=(
+            round(reserved * (1 + residuals.low)) + low,
+            round(reserved * (1 + residuals.high)) + high,
+        ),
+        interval_level=residuals.level,
+        breakdown_bytes={**_breakdown(ledger, free), "context": card.context_bytes},
+        peak_at=moment(ledger, free.peak_reserved_event or 0),
+        phase_peaks_bytes=_phase_peaks(ledger, free),
+        gpu_memory=card,
+        residuals=residuals,
+    )
+
+
+def fits(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> Verdict:
+    """Return only whether a ledger fits, which is less work than the whole estimate.
+
+    Raises:
+        NotPossibleError: As `estimate_memory`.
+    """
+    reserved = _replayed(ledger, spec).peak_reserved_bytes
+    return _verdict(ledger, spec, gpu_memory(gpu), memory_residuals(), reserved)[0]
+
+
+def moment(ledger: Ledger, event: int) -> Moment:
+    """Return the phase, step and module of an event."""
+    mark, value = ledger.mark_of(event), int(ledger.events[event])
+    module = ledger.modules[ledger.tensor_modules[value]] if value >= 0 else ""
+    return Moment(phase=mark.phase, step=mark.step, module=module)
+
+
+def _replayed(ledger: Ledger, spec: TrialSpec, capacity: int | None = None) -> Replay:
+    return replay(
+        ledger.events,
+        ledger.sizes,
+        capacity_bytes=capacity,
+        expandable_segments=spec.allocator == "expandable",
+        marks=[mark.event for mark in ledger.marks[1:]],
+    )
+
+
+def _verdict(
+    ledger: Ledger, spec: TrialSpec, card: GpuMemory, residuals: Residuals, reserved: int
+) -> tuple[Verdict, Replay | None]:
+    """Return the verdict, and the capped replay it rests on; None where the uncapped one leaves no doubt.
+
+    A real run may need as much more as the engine has been wrong, which is the same as having so much less.
+    """
+    least, most = card.room_bytes_range
+    if reserved * (1 + residuals.high) <= least:
+        return Verdict.FITS, None
+    cautious = _replayed(ledger, spec, int(least / (1 + residuals.high)))
+    if cautious.failed_event is None:
+        return Verdict.FITS, cautious
+    hopeful = _replayed(ledger, spec, int(most / (1 + residuals.low)))
+    if hopeful.failed_event is None:
+        return Verdict.CANNOT_TELL, cautious
+    return Verdict.DOES_NOT_FIT, hopeful
+
+
+def _failure(ledger: Ledger, capped: Replay | None) -> OutOfMemoryAt | None:
+    if capped is None or capped.failed_event is None:
+        return None
+    return OutOfMemoryAt(moment=moment(ledger, capped.failed_event), bytes=capped.failed_request_bytes or 0)
+
+
+def _breakdown(ledger: Ledger, free: Replay) -> dict[str, int]:
+    """Return the bytes of each owner at the peak of reserved memory, and what is reserved beyond them."""
+    live = ledger.live_tensors(free.peak_reserved_event or 0)
+    parts = {owner.name.lower(): 0 for owner in Owner}
+    for owner in Owner:
+        parts[owner.name.lower()] = int(ledger.sizes[live][ledger.owners[live] == owner].sum())
+    parts["fragmentation"] = free.peak_reserved_bytes - sum(parts.values())
+    return parts
+
+
+def _phase_peaks(ledger: Ledger, free: Replay) -> dict[str, int]:
+    peaks: dict[str, Any] = {}
+    for mark, phase in zip(ledger.marks, free.phases, strict=True):
+        peaks[mark.phase] = max(peaks.get(mark.phase, 0), phase.allocated_bytes)
+    return peaks
