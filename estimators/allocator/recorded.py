@@ -159,7 +159,6 @@ def rewind(recording: Recording) -> Origin:
             )
         elif event.action == "alloc":
             del allocated[event.address]
-            is_exact.discard(event.address)
         else:
             allocated[event.address] = round_up(event.nbytes, MIN_BLOCK_BYTES)
             is_exact.discard(event.address)
@@ -167,30 +166,35 @@ def rewind(recording: Recording) -> Origin:
     open_bytes: dict[int, int] = {}
     laid_out = []
     for _, segment in sorted(segments.items()):
-        end = segment.address + segment.nbytes
-        inside = addresses[bisect_left(addresses, segment.address) : bisect_left(addresses, end)]
-        blocks: list[BlockSnapshot] = []
-        position = segment.address
-        for address, limit in zip(inside, [*inside, end][1:], strict=True):
-            nbytes, rest = allocated[address], limit - address - allocated[address]
-            if rest < 0:
-                raise UsageError(
-                    f"the trace and its end contradict each other: blocks overlap at {address:#x}"
-                )
-            if not segment.is_small and address not in is_exact:
-                # Every block of the large pool, free or not, has more than 1 MiB: less belongs to this one.
-                if rest <= SMALL_BYTES:
-                    nbytes += rest
-                else:
-                    open_bytes[address] = min(SMALL_BYTES, rest - SMALL_BYTES - MIN_BLOCK_BYTES)
-            blocks += _free_up_to(address, position)
-            blocks.append(BlockSnapshot(address=address, nbytes=nbytes, state=ALLOCATED))
-            position = address + nbytes
-        blocks += _free_up_to(end, position)
+        first, last = (bisect_left(addresses, segment.address + offset) for offset in (0, segment.nbytes))
+        inside = {address: allocated[address] for address in addresses[first:last]}
+        blocks, rests = _lay_out(segment, inside, is_exact)
         laid_out.append(replace(segment, blocks=tuple(blocks)))
-    return Origin(
-        segments=tuple(laid_out), open_bytes={address: rest for address, rest in open_bytes.items() if rest}
-    )
+        open_bytes |= rests
+    return Origin(segments=tuple(laid_out), open_bytes=open_bytes)
+
+
+def _lay_out(
+    segment: SegmentSnapshot, allocated: dict[int, int], is_exact: set[int]
+) -> tuple[list[BlockSnapshot], dict[int, int]]:
+    """Return the blocks of a segment, given the allocated ones, and the sizes that are left open."""
+    blocks: list[BlockSnapshot] = []
+    open_bytes = {}
+    position, end = segment.address, segment.address + segment.nbytes
+    for (address, size), limit in zip(allocated.items(), [*allocated, end][1:], strict=True):
+        nbytes, rest = size, limit - address - size
+        if rest < 0:
+            raise UsageError(f"the trace and its end contradict each other: blocks overlap at {address:#x}")
+        if not segment.is_small and address not in is_exact:
+            # Every block of the large pool, free or not, has more than 1 MiB: less belongs to this one.
+            if rest <= SMALL_BYTES:
+                nbytes += rest
+            elif rest > SMALL_BYTES + MIN_BLOCK_BYTES:
+                open_bytes[address] = min(SMALL_BYTES, rest - SMALL_BYTES - MIN_BLOCK_BYTES)
+        blocks += _free_up_to(address, position)
+        blocks.append(BlockSnapshot(address=address, nbytes=nbytes, state=ALLOCATED))
+        position = address + nbytes
+    return blocks + _free_up_to(end, position), open_bytes
 
 
 def _free_up_to(address: int, position: int) -> list[BlockSnapshot]:

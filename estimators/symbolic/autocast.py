@@ -78,8 +78,10 @@ def _in_fp32(func: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _with_fp32_output(func: Any, *args: Any, **kwargs: Any) -> Any:
     is_eligible = isinstance(args[0], torch.Tensor) and args[0].is_floating_point()
-    if is_eligible and kwargs.get("dtype") is None and args[0].dtype in (torch.float16, torch.bfloat16):
-        kwargs["dtype"] = torch.float32
+    position = [argument.name for argument in func._schema.arguments].index("dtype")
+    named = args[position] if len(args) > position else kwargs.get("dtype")
+    if is_eligible and named is None and args[0].dtype in (torch.float16, torch.bfloat16):
+        args, kwargs = args[:position], {**kwargs, "dtype": torch.float32}
     return _without_autocast(func, args, kwargs)
 
 

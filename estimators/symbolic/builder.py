@@ -10,7 +10,6 @@ import torch
 
 from estimators.allocator import EMPTY_CACHE
 from estimators.ledger import Ledger, Mark, Operators, Owner
-from profiler.errors import NotPossibleError
 from profiler.measurement import Phase
 
 if TYPE_CHECKING:
@@ -132,14 +131,13 @@ class LedgerBuilder:
         return len(self._sizes)
 
     def assumed_scalar(self, tensor: torch.Tensor) -> float | bool:
-        """Answer a question about a value that nothing is known of, or refuse.
+        """Answer a library's question about a value that nothing is known of.
 
-        Raises:
-            NotPossibleError: If a library's course depends on it.
+        The questions met are whether something is infinite, overflowed, or out of range: the answer is no.
         """
-        if tensor.is_floating_point() and self._phase is Phase.OPTIMIZER:
-            return 0.0  # GradScaler asks whether a gradient overflowed
-        raise NotPossibleError("a value on the device decides what happens next, which only a run can tell")
+        if self._phase is not Phase.LOAD and not tensor.is_floating_point():
+            self.assumptions.append(f"where {self._phase} looks at values on the GPU, none is special")
+        return 0.0 if tensor.is_floating_point() else False
 
     def build(self) -> Ledger:
         """Return the ledger."""

@@ -147,16 +147,16 @@ class Recorder(TorchDispatchMode):
         read, is_16bit = 0, False
         for argument in args:
             if isinstance(argument, torch.Tensor):
-                read += argument.nbytes
+                read += _nbytes(argument)
                 is_16bit = is_16bit or argument.dtype in _16BIT
             elif isinstance(argument, list | tuple):
-                read += sum(item.nbytes for item in argument if isinstance(item, torch.Tensor))
+                read += sum(_nbytes(item) for item in argument if isinstance(item, torch.Tensor))
         flops = facts.flops(*args, **kwargs, out_val=result) if facts.flops else 0
         builder.operator(
             facts.name,
             flops=flops,
             bytes_read=read,
-            bytes_written=written or (outputs[0].nbytes if outputs else 0),
+            bytes_written=written or (_nbytes(outputs[0]) if outputs else 0),
             is_16bit=is_16bit,
         )
 
@@ -164,6 +164,8 @@ class Recorder(TorchDispatchMode):
         """Note an allocation if the tensor's storage is new; return the bytes of the tensor then, else 0."""
         if tensor.device.type != NAME:
             return 0
+        if tensor.layout is torch.sparse_coo:
+            return self._register(tensor._indices()) + self._register(tensor._values())
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._numbers:
@@ -195,9 +197,13 @@ class Recorder(TorchDispatchMode):
             self._register(made)
             values.remember(made, source)
             return made
-        if not to_device and (known := values.known(source)) is not None:
+        if not to_device and isinstance(source, FakeTensor):
+            dtype = kwargs.get("dtype") or source.dtype
+            known = values.known(source)
+            if known is None:
+                return values.unknown_on_host(source, dtype)
             with no_dispatch():
-                return known.to(dtype=kwargs.get("dtype") or known.dtype, copy=True)
+                return known.to(dtype=dtype, copy=True)
         return None
 
     def _item(self, tensor: torch.Tensor) -> Any:
@@ -228,6 +234,12 @@ def _on_host(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
             return torch.empty(args[0], **kwargs)
         return func(*args, **kwargs)
+
+
+def _nbytes(tensor: torch.Tensor) -> int:
+    if tensor.layout is torch.sparse_coo:
+        return tensor._indices().nbytes + tensor._values().nbytes
+    return tensor.nbytes
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

@@ -1,7 +1,8 @@
-"""What is known of the values of device tensors: integers and booleans that follow from the host's.
+"""What is known of the values of device tensors: small ones that follow from the host's.
 
 Libraries decide by masks, position ids and counts. Those are small, so they are computed for real beside the
-fake tensors; floating-point values are never known.
+fake tensors. Weights and activations are not known; where a library copies them to the host, it gets random
+numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ _aten = torch.ops.aten
 _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 _MOST_ELEMENTS = 1 << 20
 """Larger tensors, such as the masks of long sequences, lose their values: computing them would take long."""
+
+_MOST_FLOATS = 1 << 14
+"""Masks that prompt methods make of ones are floats; weights are larger."""
+
+_MOST_RANDOM = 1 << 24
 
 # Operators whose output's shape depends on values: with known values they are run for real.
 _DATA_DEPENDENT = {
@@ -41,17 +47,21 @@ def known(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def remember(tensor: torch.Tensor, host: torch.Tensor) -> None:
-    """Keep the values of a host tensor that was copied to the device, if they are integers and few."""
-    if tensor.dtype in _INTEGERS and tensor.numel() <= _MOST_ELEMENTS:
+    """Keep the values of a host tensor that was copied to the device, if they are few."""
+    if tensor.numel() <= (_MOST_ELEMENTS if tensor.dtype in _INTEGERS else _MOST_FLOATS):
         with no_dispatch():
             tensor._known_values = host.detach().to(tensor.dtype, copy=True)  # type: ignore[attr-defined]
 
 
 def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
     """Compute the values of an operator's integer output, if all its inputs' values are known."""
-    if not isinstance(result, FakeTensor) or result.dtype not in _INTEGERS:
+    if not isinstance(result, FakeTensor):
         return
-    if result.numel() > _MOST_ELEMENTS:
+    if result.dtype not in _INTEGERS:
+        # A view of a float is most often a weight made a parameter, whose values will change.
+        if func.is_view or not _all_known(args) or result.numel() > _MOST_FLOATS:
+            return
+    elif result.numel() > _MOST_ELEMENTS:
         return
     try:
         real = _on_values(func, args, kwargs)
@@ -65,29 +75,52 @@ def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         del result._known_values
 
 
+def _all_known(args: Any) -> bool:
+    for argument in args:
+        if isinstance(argument, list | tuple):
+            if not _all_known(argument):
+                return False
+        elif isinstance(argument, FakeTensor) and not hasattr(argument, "_known_values"):
+            return False
+    return True
+
+
+def unknown_on_host(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a host tensor for a device tensor of unknown values: random numbers, if it is not too large."""
+    with no_dispatch():
+        host = torch.zeros(tensor.shape, dtype=dtype)
+        if dtype.is_floating_point and tensor.numel() <= _MOST_RANDOM:
+            host.normal_(generator=torch.Generator().manual_seed(tensor.numel()))
+        return host
+
+
 def data_dependent(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Run an operator whose output's shape depends on known values; NotImplemented for any other."""
-    if func not in _DATA_DEPENDENT and not _indexes_with_mask(func, args):
+    """Run an operator whose output's shape depends on values; NotImplemented for any other.
+
+    Values that are not known are taken as zero, and masks as true everywhere.
+    """
+    if func is _aten.index.Tensor and any(_is_mask(index) for index in args[1]):
+        return func(args[0], [position for index in args[1] for position in _positions(index)])
+    if func not in _DATA_DEPENDENT:
         return NotImplemented
-    if func is _aten.index.Tensor:
-        indices = [index if index is None or index.dtype != torch.bool else None for index in args[1]]
-        if len(args[1]) == 1 and known(args[1][0]) is not None:
-            with no_dispatch():
-                positions = known(args[1][0]).nonzero(as_tuple=True)
-            indices = [_on_device(position) for position in positions]
-            return func(args[0], indices)
-        return NotImplemented
-    try:
-        real = _on_values(func, args, kwargs)
-    except _Unknown:
-        return NotImplemented
+    real = _on_values(func, args, kwargs, unknown=torch.zeros_like)
     return tree_map(lambda leaf: _on_device(leaf) if isinstance(leaf, torch.Tensor) else leaf, real)
 
 
-def _indexes_with_mask(func: Any, args: Any) -> bool:
-    return func is _aten.index.Tensor and any(
-        index is not None and index.dtype == torch.bool for index in args[1]
-    )
+def _is_mask(index: Any) -> bool:
+    return index is not None and index.dtype in (torch.bool, torch.uint8)
+
+
+def _positions(index: Any) -> list[Any]:
+    """Return an index as positions: a mask as those of its true elements, one tensor for each dimension."""
+    if not _is_mask(index):
+        return [index]
+    mask = known(index)
+    with no_dispatch():
+        if mask is None:
+            mask = torch.ones(index.shape, dtype=torch.bool)
+        positions = mask.nonzero(as_tuple=True)
+    return [_on_device(position) for position in positions]
 
 
 def _on_device(host: torch.Tensor) -> torch.Tensor:
@@ -96,16 +129,24 @@ def _on_device(host: torch.Tensor) -> torch.Tensor:
     return made
 
 
-def _on_values(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+def _on_values(func: Any, args: Any, kwargs: dict[str, Any], *, unknown: Any = None) -> Any:
+    """Run an operator on the host, with the values of its inputs.
+
+    Raises:
+        _Unknown: If one is not known, and `unknown` does not make one up.
+    """
+
     def real(leaf: Any) -> Any:
         if isinstance(leaf, FakeTensor):
-            if (value := known(leaf)) is None:
+            if (value := known(leaf)) is not None:
+                return value
+            if unknown is None:
                 raise _Unknown
-            return value
+            return unknown(torch.empty(leaf.shape, dtype=leaf.dtype))
         if isinstance(leaf, torch.device) and leaf.type == NAME:
             return torch.device("cpu")
         return leaf
 
-    host_args, host_kwargs = tree_map(real, (args, kwargs))
     with no_dispatch():
+        host_args, host_kwargs = tree_map(real, (args, kwargs))
         return func(*host_args, **host_kwargs)

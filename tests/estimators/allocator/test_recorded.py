@@ -77,7 +77,13 @@ def test_the_size_of_an_older_block_is_left_open_if_a_free_block_follows():
 
 
 def test_the_rest_that_was_not_split_off_is_known_where_no_free_block_follows():
-    program = [("malloc", 20 * MIB, 0), ("free", 0), ("malloc", 19 * MIB, 0), ("free", 0)]
+    program = [
+        ("malloc", 20 * MIB, 0),
+        ("free", 0),
+        ("malloc", 19 * MIB, 0),
+        ("free", 0),
+        ("malloc", 20 * MIB, 0),
+    ]
     recording, state = record(program, begin=3)
     assert state[0].blocks[0].nbytes == 20 * MIB
     assert rewind(recording) == replace(rewind(recording), segments=state, open_bytes={})
