@@ -17,6 +17,8 @@ import torch.utils._foreach_utils
 import transformers.utils.import_utils
 from torch._subclasses.fake_tensor import FakeTensor
 
+from estimators.symbolic.sparse import sparse_coo_tensor
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -39,6 +41,7 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
             kinds = [*module._foreach_supported_types, FakeTensor]
             enter(mock.patch.object(module, "_foreach_supported_types", kinds))
         # Quantised weights are subclasses of Parameter, which a fake tensor cannot become.
+        enter(mock.patch.object(torch, "sparse_coo_tensor", functools.partial(sparse_coo_tensor, torch.sparse_coo_tensor)))
         if is_quantized:
             import bitsandbytes
             import peft

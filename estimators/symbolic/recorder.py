@@ -147,16 +147,16 @@ class Recorder(TorchDispatchMode):
         read, is_16bit = 0, False
         for argument in args:
             if isinstance(argument, torch.Tensor):
-                read += _nbytes(argument)
+                read += argument.nbytes
                 is_16bit = is_16bit or argument.dtype in _16BIT
             elif isinstance(argument, list | tuple):
-                read += sum(_nbytes(item) for item in argument if isinstance(item, torch.Tensor))
+                read += sum(item.nbytes for item in argument if isinstance(item, torch.Tensor))
         flops = facts.flops(*args, **kwargs, out_val=result) if facts.flops else 0
         builder.operator(
             facts.name,
             flops=flops,
             bytes_read=read,
-            bytes_written=written or (_nbytes(outputs[0]) if outputs else 0),
+            bytes_written=written or (outputs[0].nbytes if outputs else 0),
             is_16bit=is_16bit,
         )
 
@@ -164,8 +164,6 @@ class Recorder(TorchDispatchMode):
         """Note an allocation if the tensor's storage is new; return the bytes of the tensor then, else 0."""
         if tensor.device.type != NAME:
             return 0
-        if tensor.layout is torch.sparse_coo:
-            return self._register(tensor._indices()) + self._register(tensor._values())
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._numbers:
@@ -234,12 +232,6 @@ def _on_host(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
             return torch.empty(args[0], **kwargs)
         return func(*args, **kwargs)
-
-
-def _nbytes(tensor: torch.Tensor) -> int:
-    if tensor.layout is torch.sparse_coo:
-        return tensor._indices().nbytes + tensor._values().nbytes
-    return tensor.nbytes
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

@@ -38,6 +38,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "doctor": LazyCommand(
         target="planner.cli.commands.doctor:doctor", help="Say what this machine can measure, and with what."
     ),
+    "fit": LazyCommand(
+        target="planner.cli.commands.fit:fit", help="Say whether a fine-tune fits on a GPU, without the GPU."
+    ),
     "measure": LazyCommand(
         target="planner.cli.commands.measure:measure", help="Measure one trial on this machine."
     ),

@@ -25,11 +25,15 @@ _FLAGS = tuple(name for name in TRIAL_FIELDS if name != "model")
 _KEYS_OF_SWEEPS = {"base", "grid", "together", "trials"}
 
 
-def spec_options(command: Callable[..., None]) -> Callable[..., None]:
+def spec_options(command: Callable[..., None], *, model_required: bool = True) -> Callable[..., None]:
     """Add the argument MODEL, and a flag for every other field of a trial, to a command's function.
 
     The function is called with `model`, the text of the argument, and `settings`, a dict of those settings
     that the user gave; `spec_from_options` makes a `TrialSpec` of the two. It stands below `click.command`.
+
+    Args:
+        command: The function.
+        model_required: Whether MODEL must be given; `model` is None if it need not and was not.
     """
 
     @functools.wraps(command)
@@ -42,7 +46,8 @@ def spec_options(command: Callable[..., None]) -> Callable[..., None]:
     decorated: Callable[..., None] = collected
     for option in reversed([option for name in _FLAGS for option in _options_of(name)]):
         decorated = option(decorated)
-    return click.argument("model", metavar="MODEL|FILE.yaml")(decorated)
+    metavar = "MODEL|FILE.yaml" if model_required else "[MODEL|FILE.yaml]"
+    return click.argument("model", metavar=metavar, required=model_required)(decorated)
 
 
 def spec_from_options(model: str, settings: Mapping[str, Any]) -> TrialSpec:
@@ -62,12 +67,17 @@ def spec_from_options(model: str, settings: Mapping[str, Any]) -> TrialSpec:
     in_file = {str(name): value for name, value in read_yaml(path).items()}
     if keys := sorted(_KEYS_OF_SWEEPS & set(in_file)):
         raise UsageError(f"{path} is a sweep, it has {', '.join(keys)}: run it with 'sizeup sweep {path}'")
+    return TrialSpec.parse(overridden(in_file, settings), subject=None if settings else str(path))
+
+
+def overridden(in_file: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a file with those of flags over them, as `spec_from_options` says."""
     merged = {**in_file, **settings}
     if settings.get("method", in_file.get("method")) != in_file.get("method"):
         merged["method_options"] = settings.get("method_options")
     elif isinstance(options := in_file.get("method_options"), Mapping):
         merged["method_options"] = {**options, **settings.get("method_options", {})}
-    return TrialSpec.parse(merged, subject=None if settings else str(path))
+    return merged
 
 
 def _options_of(name: str) -> list[Callable[[Any], Any]]:

@@ -1,0 +1,118 @@
+"""huggingface/peft, method_comparison/MetaMathQA: runs of 5,000 steps on one GPU.
+
+The loop (run.py of the suite): `zero_grad`, forward, backward, clipping, optimizer; `outputs` lives until the
+next forward has replaced it; batches are sorted, longest first, within buckets of 20 batches; the cache is
+emptied after every tenth step, so that the longest batch of a bucket meets an empty cache and the outputs of
+the shortest one before it. The recorded figure is the maximum over all steps of `memory_reserved()` at the
+end of a step, less what was reserved before the model was loaded. Evaluation ends with an emptied cache,
+and does not count.
+
+The longest batch is not published. It is a parameter here: see `infer_length`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.published.rows import PublishedRow, bytes_of, choice
+from profiler.catalog import find_gpu
+from profiler.errors import UsageError
+from profiler.spec import TrialSpec
+from profiler.spec.methods import method_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FILE = "peft_metamathqa.csv"
+REFERENCE = "lora/llama-3.2-3B-rank64"
+"""The run that the length is inferred from; it is not scored."""
+
+_RESERVED_BEFORE_BYTES = 2 * 2**20  # init_accelerator: the segment of a Linear(1, 1)
+_PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_OPTIMIZERS = {"AdamW": "adamw", "SGD": "sgd", "lora-fa": "lora-fa", "lora+": "lora-plus"}
+# What a saved adapter configuration holds besides the choices of its method.
+_BOOKKEEPING = {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version",
+                "revision", "task_type"}  # fmt: skip
+
+
+def published_row(cells: Mapping[str, str], longest: int) -> PublishedRow:
+    """Return a row of the file.
+
+    Args:
+        cells: The row.
+        longest: Padded length of the longest batch, in tokens.
+
+    Raises:
+        UsageError: If the row says something that a trial cannot express.
+    """
+    training = json.loads(cells["train_config_json"])
+    method, options = _method(cells)
+    mean = round(float(cells["tokens_per_step_unpadded_mean"]) / training["batch_size"])
+    return PublishedRow(
+        name=cells["experiment"],
+        gpu=find_gpu(cells["gpu"]),
+        spec=TrialSpec.parse(
+            {
+                "model": training["model_id"],
+                "method": method,
+                "method_options": options,
+                "precision": _precision(training),
+                "optimizer": choice(training, "optimizer_type", _OPTIMIZERS),
+                "batch_size": training["batch_size"],
+                # A batch of mean length stands for all before the longest, which begins with an empty cache.
+                "lengths": [mean, longest],
+                "empty_cache_every": 1,
+                "gradient_checkpointing": "full" if training["use_gc"] else "none",
+                "compile": training["compile"],
+                "max_grad_norm": float(training["grad_norm_clip"]),
+                "loop": "raw",
+            }
+        ),
+        steps=2,
+        first_step=1,
+        reserved_bytes=bytes_of(cells["mem_reserved_max_whole_run_bytes"]),
+        allocated_bytes=None,
+        completed=cells["status"] == "success",
+        reserved_before_bytes=_RESERVED_BEFORE_BYTES,
+    )
+
+
+def infer_length(predicted: Callable[[int], int], measured: int, *, low: int, high: int) -> int:
+    """Return the length whose prediction is nearest to a measurement, by bisection.
+
+    Args:
+        predicted: Bytes at a length; must not fall with it.
+        measured: Bytes.
+        low: Shortest length considered.
+        high: Longest length considered.
+
+    Raises:
+        UsageError: If the measurement is beyond the predictions of all lengths.
+    """
+    if not predicted(low) <= measured <= predicted(high):
+        raise UsageError(f"no length from {low} to {high} is predicted to reserve {measured} bytes")
+    while high - low > 1:
+        middle = (low + high) // 2
+        if predicted(middle) < measured:
+            low = middle
+        else:
+            high = middle
+    return min((low, high), key=lambda length: abs(predicted(length) - measured))
+
+
+def _method(cells: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    if not cells["peft_config_json"]:
+        return "full", {}
+    adapter = json.loads(cells["peft_config_json"])
+    method = adapter["peft_type"].lower().replace("_", "-")
+    chosen = {name: value for name, value in adapter.items() if name not in _BOOKKEEPING and value is not None}
+    # What is None chooses nothing, also where the installed peft has no such option.
+    return method, {name: value for name, value in chosen.items() if value != {} or name in method_options(method)}
+
+
+def _precision(training: Mapping[str, Any]) -> str:
+    precision = choice(training, "dtype", _PRECISIONS)
+    if training["use_amp"]:
+        raise UsageError(f"weights in {training['dtype']} under autocast are no trial of ours")
+    return precision

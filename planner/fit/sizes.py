@@ -1,0 +1,126 @@
+"""The largest batch and the longest sequence that fit: found cheaply, confirmed by direct traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from estimators.memory import Verdict, fits
+from estimators.target import Target
+from profiler.errors import NotPossibleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from estimators.ledger import Ledger
+    from estimators.symbolic.tracer import Tracer
+    from profiler.catalog import GpuFacts
+    from profiler.spec import TrialSpec
+
+LARGEST_BATCH = 2**14
+LONGEST_SEQUENCE = 2**20
+"""Where the search ends: beyond what anybody trains with."""
+
+_SHORT = 512
+_SHORT_UNIT, _UNIT = 32, 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargestSizes:
+    """What fits, each with the other as the trial has it; None where not even the smallest does."""
+
+    batch_size: int | None
+    sequence_length: int | None
+
+
+def largest_sizes(spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> LargestSizes | None:
+    """Return the largest sizes with which a trial surely fits on a GPU, each confirmed by a direct trace.
+
+    None if the trial has no one batch size and length to vary: images, and lengths that differ.
+    """
+    if spec.lengths is not None or spec.task == "image-classification":
+        return None
+    target = Target.of(gpu)
+
+    def traced(batch_size: int, sequence_length: int) -> Ledger:
+        sized = spec.with_changes(batch_size=batch_size, sequence_length=sequence_length)
+        return tracer.trace(sized, target)
+
+    def fits_with(ledger_at: Callable[[int, int], Ledger], batch_size: int, sequence_length: int) -> bool:
+        try:
+            ledger = ledger_at(batch_size, sequence_length)
+        except NotPossibleError:  # such as a length beyond the model's positions
+            return False
+        return fits(ledger, spec, gpu) is Verdict.FITS
+
+    batch_size = largest(
+        lambda size: fits_with(traced, size, spec.sequence_length),
+        lambda size: fits_with(traced, size, spec.sequence_length),
+        start=spec.batch_size,
+        limit=LARGEST_BATCH,
+    )
+    rounded = largest(
+        lambda number: fits_with(traced, spec.batch_size, rounded_length(number)),
+        lambda number: fits_with(traced, spec.batch_size, rounded_length(number)),
+        start=max(_number_of_length(spec.sequence_length), 1),
+        limit=_number_of_length(LONGEST_SEQUENCE),
+    )
+    length = rounded_length(rounded) if rounded else None
+    if (length or 0) < spec.sequence_length and fits_with(traced, spec.batch_size, spec.sequence_length):
+        length = spec.sequence_length  # between two rounded lengths
+    return LargestSizes(batch_size=batch_size, sequence_length=length)
+
+
+def largest(
+    probably: Callable[[int], bool], surely: Callable[[int], bool], *, start: int, limit: int
+) -> int | None:
+    """Return the largest number from 1 to `limit` that surely fits; None if there is none.
+
+    Args:
+        probably: Whether a number fits, asked often; once it does not, no larger one does.
+        surely: The same, asked as seldom as possible; it decides.
+        start: Where to begin; the closer to the answer, the fewer questions.
+        limit: The largest number looked at.
+    """
+    found = _edge(probably, start=start, limit=limit)
+    step, failing = 1, None
+    while found and not surely(found):
+        failing, found, step = found, max(found - step, 0), 2 * step
+    if not found:
+        return None
+    return found if failing is None else _bisect(surely, found, failing)
+
+
+def _edge(holds: Callable[[int], bool], *, start: int, limit: int) -> int:
+    """Return the largest number up to `limit` for which it holds; 0 if there is none."""
+    low, high = 0, min(start, limit)
+    while holds(high):
+        low = high
+        if low == limit:
+            return limit
+        high = min(2 * high, limit)
+    return _bisect(holds, low, high)
+
+
+def _bisect(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the last number for which it holds, between one for which it does and one for which not."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def rounded_length(number: int) -> int:
+    """Return the length with this number, counted from 1: multiples of 32 up to 512, then of 64."""
+    short = _SHORT // _SHORT_UNIT
+    return number * _SHORT_UNIT if number <= short else _SHORT + (number - short) * _UNIT
+
+
+def _number_of_length(length: int) -> int:
+    """Return the number of the longest rounded length that is not longer; 0 below the first."""
+    if length <= _SHORT:
+        return length // _SHORT_UNIT
+    return _SHORT // _SHORT_UNIT + (length - _SHORT) // _UNIT
