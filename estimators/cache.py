@@ -7,9 +7,12 @@ at any time.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
+import stat
+import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +23,8 @@ import platformdirs
 from profiler.spec.frozen import canonical_json
 
 ENVIRONMENT_VARIABLE = "SIZEUP_CACHE"
+_KINDS = ("ledger", "answer")
+_ABANDONED_SECONDS = 3600
 _EXECUTED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy")
 
 
@@ -51,20 +56,37 @@ def cached_path(kind: str, content: dict[str, Any]) -> Path:
 
 def cache_use() -> CacheUse:
     """Return how many files the cache holds, and of how many bytes."""
-    sizes = [file.stat().st_size for file in _files()]
+    sizes = _files().values()
     return CacheUse(folder=cache_folder(), files=len(sizes), bytes=sum(sizes))
 
 
 def clear_cache() -> CacheUse:
-    """Delete every file of the cache, and return what it held; other files in the folder stay."""
-    used = cache_use()
-    for file in _files():
+    """Delete every file of the cache, and return what it held; other files in the folder stay.
+
+    Raises:
+        OSError: If one cannot be deleted.
+    """
+    files = _files()
+    for file in files:
         file.unlink(missing_ok=True)
-    return used
+    return CacheUse(folder=cache_folder(), files=len(files), bytes=sum(files.values()))
 
 
-def _files() -> list[Path]:
-    return [file for kind in ("ledger", "answer") for file in (cache_folder() / kind).glob("*") if file.is_file()]
+def _files() -> dict[Path, int]:
+    """Return the files of the cache and their bytes.
+
+    A `.part` is somebody's who is writing it, unless it is so old that its writer must have been killed.
+    """
+    files = {}
+    abandoned_before = time.time() - _ABANDONED_SECONDS
+    for kind in _KINDS:
+        for file in (cache_folder() / kind).glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # somebody else may be clearing it
+                facts = file.stat()
+                is_abandoned = file.suffix == ".part" and facts.st_mtime < abandoned_before
+                if stat.S_ISREG(facts.st_mode) and (file.suffix == f".{kind}" or is_abandoned):
+                    files[file] = facts.st_size
+    return files
 
 
 @functools.cache

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from profiler.devices.nvml import GpuState
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _PYTHON_PACKAGES = {
     "transformers": "builds the models",
     "peft": "builds the training methods",
@@ -58,6 +58,7 @@ def examine(store_location: str | Path | None = None) -> list[Finding]:
         *_package_findings(),
         *_host_findings(),
         _store_finding(store_location),
+        _trace_cache_finding(),
         _model_cache_finding(),
         _compiler_finding(),
     ]
@@ -216,11 +217,10 @@ def _store_finding(location: str | Path | None) -> Finding:
     try:
         place = find_store(location)
         if isinstance(place, Path) and not place.exists():
-            folder = next(parent for parent in place.parents if parent.exists())
-            if folder.is_dir() and os.access(folder, os.W_OK):
+            if (obstacle := _obstacle(place)) is None:
                 message = f"There is none yet; the first measurement makes {place}."
                 return Finding(subject="store", status=Status.NONE, message=message)
-            message = f"There is none at {place}, and none can be made: {folder} cannot be written."
+            message = f"There is none at {place}, and none can be made: {obstacle} cannot be written."
             return Finding(subject="store", status=Status.WARN, message=message)
         with Store.open(location, must_exist=True) as store:
             info = store.info()
@@ -230,6 +230,21 @@ def _store_finding(location: str | Path | None) -> Finding:
     if not info.is_writable:
         return Finding(subject="store", status=Status.WARN, message=f"{holds}, but cannot be written.")
     return Finding(subject="store", status=Status.OK, message=f"{holds}.")
+
+
+def _trace_cache_finding() -> Finding:
+    from estimators.cache import cache_use
+
+    use = cache_use()
+    holds = f"{use.folder} holds {_count(use.files, 'file')} ({use.bytes / _MIB:,.1f} MiB)"
+    if (obstacle := _obstacle(use.folder)) is not None:
+        message = f"{holds}, and nothing can be added: {obstacle} cannot be written."
+        return Finding(subject="trace cache", status=Status.WARN, message=message)
+    if not use.files:
+        message = f"{use.folder} holds nothing yet; traces and answers are kept there."
+        return Finding(subject="trace cache", status=Status.NONE, message=message)
+    message = f"{holds}; 'sizeup cache clear' empties it."
+    return Finding(subject="trace cache", status=Status.OK, message=message)
 
 
 def _model_cache_finding() -> Finding:
@@ -249,6 +264,12 @@ def _compiler_finding() -> Finding:
         return Finding(subject="C compiler", status=Status.OK, message=f"{path}.")
     message = f"{command} is not there; trials with --compile need a C compiler."
     return Finding(subject="C compiler", status=Status.NONE, message=message)
+
+
+def _obstacle(place: Path) -> Path | None:
+    """Return what keeps a place from being written: it or the nearest folder that is there; else None."""
+    found = next(path for path in (place, *place.parents) if path.exists())
+    return None if found.is_dir() and os.access(found, os.W_OK) else found
 
 
 def _count(number: int, noun: str) -> str:

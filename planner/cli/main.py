@@ -55,6 +55,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "store": LazyCommand(
         target="planner.cli.commands.store:store", help="Look into, merge and clean up the store of results."
     ),
+    "cache": LazyCommand(
+        target="planner.cli.commands.cache:cache", help="Look into and empty the cache of traces and answers."
+    ),
 }
 
 

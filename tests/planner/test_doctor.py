@@ -24,6 +24,7 @@ def gpu(**fields):
 @pytest.fixture
 def findings(monkeypatch, tmp_path):
     """Call this with the GPUs the driver knows, or why there is none; it returns the findings by subject."""
+    monkeypatch.setenv("SIZEUP_CACHE", str(tmp_path / "cache"))
 
     def call(*gpus, missing=None, store=tmp_path / "none.db"):
         def count():
@@ -80,6 +81,31 @@ def test_the_store_is_looked_into(findings, tmp_path):
     assert (found.status, found.message) == (Status.OK, f"{tmp_path / 's.db'} holds 0 measurements.")
     (tmp_path / "text").write_text("hello")
     assert findings(missing="x", store=tmp_path / "text")["store"].status is Status.WARN
+
+
+def test_an_empty_trace_cache_is_not_made(findings, tmp_path):
+    found = findings(missing="x")["trace cache"]
+    assert found.status is Status.NONE
+    assert found.message == f"{tmp_path / 'cache'} holds nothing yet; traces and answers are kept there."
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_trace_cache_is_looked_into(findings, tmp_path):
+    path = tmp_path / "cache" / "ledger" / "one.ledger"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(2**20))
+    found = findings(missing="x")["trace cache"]
+    assert found.status is Status.OK
+    assert (
+        found.message == f"{tmp_path / 'cache'} holds 1 file (1.0 MiB); 'sizeup cache clear' empties it."
+    )
+
+
+def test_a_trace_cache_that_cannot_be_made_is_a_warning(findings, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    found = findings(missing="x")["trace cache"]
+    assert found.status is Status.WARN
+    assert f"nothing can be added: {tmp_path / 'cache'} cannot be written" in found.message
 
 
 def test_a_missing_package_is_a_warning(findings, monkeypatch):

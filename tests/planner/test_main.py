@@ -42,7 +42,7 @@ def test_help_lists_every_command(sizeup):
     ("arguments", "sentence"),
     [
         (["resluts"], "unknown command 'resluts'; did you mean results?"),
-        (["xyz"], "unknown command 'xyz'; known: doctor, gpus, "),
+        (["xyz"], "unknown command 'xyz'; known: cache, doctor, "),
         (["gpus", "--vendro", "AMD"], "--vendro"),
         (["gpus", "--vendor", "Intell"], "Invalid value for '--vendor'"),
         (["models", "a", "b"], "unexpected extra argument"),

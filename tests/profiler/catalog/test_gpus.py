@@ -3,6 +3,7 @@
 import csv
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,16 @@ def test_two_witnesses_are_named_where_two_are_claimed(gpu):
         parts = dict(part.split(":", 1) for part in gpu.source.split(" | "))
         for claim in ("peak", "bandwidth"):
             assert len(parts[claim].split(",")) >= 2
+
+
+@each_gpu
+def test_every_source_is_explained_on_its_page(gpu):
+    page = (Path(__file__).parents[3] / "docs" / "gpus.md").read_text(encoding="utf-8")
+    parts = dict(part.split(":", 1) for part in gpu.source.split(" | "))
+    for claim in ("peak", "bandwidth"):
+        witnesses = re.sub(r"\(.*?\)", "", parts[claim]).split(",")
+        names = [re.match(r"\s*([a-z-]*)", witness).group(1) for witness in witnesses]
+        assert all(f"\n| {name} |" in page for name in names if name and name != "none"), names
 
 
 @each_gpu

@@ -1,0 +1,185 @@
+"""The answers of `sizeup fit` as a person reads them: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from estimators.memory import Verdict
+from planner.cli.output import print_object, print_rows
+from planner.fit.command_line import command_line
+from profiler.catalog import find_gpu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from planner.fit.answer import FitAnswer, PeakAt
+
+_GIB = 2**30
+_STYLES = {Verdict.FITS: "green", Verdict.DOES_NOT_FIT: "red", Verdict.CANNOT_TELL: "yellow"}
+_SHORT_COLUMNS = ("gpu", "verdict", "peak_process_bytes", "usable_bytes", "headroom_bytes")
+
+
+def print_answer(
+    answer: FitAnswer, *, format: str = "table", source: Path | None = None, stream: IO[str] | None = None
+) -> None:
+    """Print one answer.
+
+    Args:
+        answer: What to print.
+        format: One of the formats of `planner.cli.output`.
+        source: The trainer's file that the trial comes from, for the command to go on with.
+        stream: Where to; stdout by default.
+    """
+    if format == "table":
+        _Report(answer, source, stream or sys.stdout).print()
+    else:
+        print_object(answer.to_json(), format=format, stream=stream)
+
+
+def print_answers(
+    answers: Sequence[FitAnswer], *, format: str = "table", stream: IO[str] | None = None
+) -> None:
+    """Print the answers for several GPUs: a line each, or every key of the contract as JSON and CSV."""
+    if format in ("json", "csv"):
+        rows = [answer.to_json() for answer in answers]
+        print_rows(rows, list(rows[0]), format=format, stream=stream)
+    else:
+        print_rows([_short(answer) for answer in answers], _SHORT_COLUMNS, format=format, stream=stream)
+
+
+def _short(answer: FitAnswer) -> dict[str, Any]:
+    """Return the line of a GPU; of its usable memory, what is sure."""
+    usable = answer.basis.usable_bytes_range[0]
+    return {
+        "gpu": answer.gpu,
+        "verdict": verdict_words(answer),
+        "peak_process_bytes": answer.peak_process_bytes,
+        "usable_bytes": usable,
+        "headroom_bytes": usable - answer.peak_process_bytes,
+    }
+
+
+def verdict_words(answer: FitAnswer) -> str:
+    """Return the verdict in words."""
+    words = answer.verdict.value.replace("_", " ")
+    return f"{words} only with retries" if answer.fits_only_with_retries else words
+
+
+def verdict_line(answer: FitAnswer) -> str:
+    """Return the answer in one line: verdict, what is needed, and what there is."""
+    low, high = answer.interval_process_bytes
+    usable = _range(*answer.basis.usable_bytes_range)
+    line = (
+        f"{verdict_words(answer)}: needs {_gib(answer.peak_process_bytes)} GiB ({_gib(low)} to {_gib(high)}) "
+        f"of the {usable} GiB usable on {find_gpu(answer.gpu).name}"
+    )
+    if answer.failed_at is not None:
+        runs = "runs" if answer.verdict is Verdict.DOES_NOT_FIT else "would run"
+        place = _place(answer.failed_at.phase, answer.failed_at.module)
+        line += f"; {runs} out of memory in {place}, asking for {_gib(answer.failed_at.bytes)} GiB"
+    return line
+
+
+class _Report:
+    """Writes one answer as text."""
+
+    def __init__(self, answer: FitAnswer, source: Path | None, stream: IO[str]) -> None:
+        from rich.console import Console
+
+        self._answer, self._source, self._stream = answer, source, stream
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+
+    def print(self) -> None:
+        answer = self._answer
+        self._write(verdict_line(answer), style=_STYLES[answer.verdict])
+        self._write(str(answer.spec), style="dim")
+        self._write("")
+        tiers = {f"peak_{tier}_bytes": getattr(answer, f"peak_{tier}_bytes") for tier in _TIERS}
+        print_object(tiers, stream=self._stream)
+        self._breakdown()
+        if answer.basis.sizes_confirmed:
+            self._sizes()
+        self._suggestions()
+        self._small_print()
+        if (command := self._next_command()) is not None:
+            self._write(f"Next: {command}")
+
+    def _write(self, text: str, *, style: str = "") -> None:
+        from rich.text import Text
+
+        self._console.print(Text(text, style=style))
+
+    def _breakdown(self) -> None:
+        parts = [*self._answer.breakdown_bytes.items(), ("peak process", self._answer.peak_process_bytes)]
+        rows = [{"part": name.replace("_", " "), "size_bytes": size} for name, size in parts if size]
+        self._write(f"Of the process at the peak, in {_moment(self._answer.basis.peak_at)}:")
+        self._write("")
+        print_rows(rows, ("part", "size_bytes"), stream=self._stream)
+        self._write("")
+
+    def _sizes(self) -> None:
+        answer = self._answer
+        batch = f"{answer.largest_batch_size:,}" if answer.largest_batch_size else "none, not even 1"
+        length = f"{answer.longest_sequence:,} tokens" if answer.longest_sequence else "none that is useful"
+        self._write(f"Largest batch size at {answer.spec.sequence_length:,} tokens: {batch}")
+        self._write(f"Longest sequence at batch size {answer.spec.batch_size:,}: {length}")
+        self._write("")
+
+    def _suggestions(self) -> None:
+        if not (suggestions := self._answer.suggestions):
+            return
+        self._write("Ways to make it fit, from the least change to the greatest:")
+        self._write("")
+        for suggestion in suggestions:
+            verdict, style = ("fits", "green") if suggestion.fits else ("not enough", "dim")
+            peak = _gib(suggestion.peak_process_bytes)
+            self._write(f"{verdict:>10}  {peak:>7} GiB  {suggestion.change}", style=style)
+            if suggestion.fits:
+                self._write(f"{'':25}{suggestion.command}")
+        self._write("")
+
+    def _small_print(self) -> None:
+        answer, basis = self._answer, self._answer.basis
+        versions = ", ".join(f"{name} {version}" for name, version in basis.versions.items() if version)
+        kernels = ", ".join(basis.attention_kernels) or "none of PyTorch's own"
+        for line in (
+            f"Assumed: {'; '.join(answer.assumptions)}.",
+            f"Basis: engine {answer.engine}; {versions}; attention kernel {kernels}; "
+            f"usable memory from the {basis.gpu_memory_source}.",
+            f"Interval: {answer.interval_level:.0%}, from {basis.interval_rows} published measurements "
+            f"({basis.interval_source}) and the range of the CUDA context.",
+        ):
+            self._write(line, style="dim")
+
+    def _next_command(self) -> str | None:
+        """Return the command to go on with: run what fits, or write it into the file it came from."""
+        answer = self._answer
+        if answer.verdict is Verdict.FITS:
+            return command_line(answer.spec)
+        if self._source is not None and any(suggestion.fits for suggestion in answer.suggestions):
+            return f"the same with --write NEW{self._source.suffix} writes the first that fits into a file"
+        if not any(suggestion.fits for suggestion in answer.suggestions):
+            return command_line(answer.spec, "fit", ["--gpu", "all"])
+        return None
+
+
+_TIERS = ("allocated", "reserved", "process")
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:,.1f}" if size >= _GIB / 10 else f"{size / _GIB:,.3f}"
+
+
+def _range(low: int, high: int) -> str:
+    return _gib(low) if _gib(low) == _gib(high) else f"{_gib(low)} to {_gib(high)}"
+
+
+def _place(phase: str, module: str) -> str:
+    return f"{phase} at {module}" if module else phase
+
+
+def _moment(peak: PeakAt) -> str:
+    place = _place(peak.phase, peak.module)
+    return place if peak.phase == "load" else f"{place} of step {peak.step + 1}"
