@@ -25,6 +25,9 @@ from profiler.spec.frozen import canonical_json
 ENVIRONMENT_VARIABLE = "SIZEUP_CACHE"
 _KINDS = ("ledger", "answer")
 _ABANDONED_SECONDS = 3600
+# Folders of our source that a ledger follows from, and further ones that an answer follows from.
+_TRACED = ("estimators/symbolic", "profiler/workload", "profiler/spec", "profiler/catalog")
+_ANSWERED = ("estimators", "planner/fit")
 _EXECUTED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy")
 
 
@@ -49,7 +52,7 @@ def cached_path(kind: str, content: dict[str, Any]) -> Path:
         kind: What it is, such as `ledger`; also the name of its folder and its suffix.
         content: All that it follows from, as JSON values, besides the libraries and our source.
     """
-    text = canonical_json({"content": content, "versions": _versions(), "source": _source()})
+    text = canonical_json({"content": content, "versions": _versions(), "source": _source(kind)})
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     return cache_folder() / kind / f"{name}.{kind}"
 
@@ -101,11 +104,11 @@ def _versions() -> dict[str, str | None]:
 
 
 @functools.cache
-def _source() -> str:
-    """Return a hash of the source that decides what a trace or an answer holds."""
+def _source(kind: str) -> str:
+    """Return a hash of our source that decides what a file of this kind holds."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for room in ("estimators", "planner/fit", "profiler/workload", "profiler/spec", "profiler/catalog"):
+    for room in (*_TRACED, *_ANSWERED) if kind == "answer" else _TRACED:
         for path in sorted((root / room).rglob("*")):
             if path.suffix in (".py", ".json", ".csv"):
                 digest.update(path.read_bytes())

@@ -1,9 +1,9 @@
 """How much memory of a GPU a training process can use, and what its CUDA context takes of it.
 
 `gpu_memory.csv` has what public sources say, one row per GPU of the catalogue that has any. A source is a
-thread (`owner/repository#number`) or document that names the card and the figure, or the line of a public log,
-quoted so that it can be searched for; Unsloth's "GB" are GiB. The lowest and highest reading make the range:
-drivers and ECC move it, and a figure printed with two decimals of GiB is rounded outward.
+thread (`owner/repository#number`) or document that names the card and the figure, or the line of a public
+log, quoted so that it can be searched for; Unsloth's "GB" are GiB. The lowest and highest reading make the
+range: drivers and ECC move it, and a figure printed with two decimals of GiB is rounded outward.
 
 *Torch's total* is `torch.cuda.get_device_properties(0).total_memory`, which out-of-memory messages print as
 the capacity. Windows and WSL2 show torch the driver's whole total; where nothing else was found, the low end
@@ -49,7 +49,7 @@ FEWEST_SM = 40
 
 @dataclass(frozen=True, kw_only=True)
 class GpuMemory:
-    """Memory of one GPU for one process, in bytes; ranges are what sources, or the lack of them, leave open."""
+    """Memory of one GPU for one process, in bytes; ranges are what sources, or their lack, leave open."""
 
     usable_bytes_range: tuple[int, int]
     """What torch sees as the card's total."""
@@ -105,8 +105,8 @@ def sourced_memory() -> dict[str, SourcedMemory]:
     for cells in csv.DictReader(text.splitlines()):
         gpu_id, source = cells.pop("id"), cells.pop("source")
         rows[gpu_id] = SourcedMemory(
-            **{name: int(cell) if cell else None for name, cell in cells.items()},  # type: ignore[arg-type]
-            source=dict(part.split(": ", 1) for part in source.split(" | ")),  # type: ignore[arg-type]
+            **{name: int(cell) if cell else None for name, cell in cells.items()},
+            source=dict(part.split(": ", 1) for part in source.split(" | ")),
         )
     return rows
 

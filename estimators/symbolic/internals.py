@@ -25,6 +25,9 @@ MATRIX_PRODUCTS = {
     _aten._grouped_mm.default,
 }
 
+# How many outputs of an operator are on the device, where the others, its random state, are on the host.
+OUTPUTS_ON_DEVICE = {_aten._scaled_dot_product_efficient_attention.default: 2}
+
 
 def cublas_workspace_bytes(target: Target) -> int:
     """Return the workspace of a cuBLAS handle (cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize)."""

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_iter
 from estimators.symbolic import values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
-from estimators.symbolic.internals import MATRIX_PRODUCTS, buffers, cublas_workspace_bytes
+from estimators.symbolic.internals import MATRIX_PRODUCTS, OUTPUTS_ON_DEVICE, buffers, cublas_workspace_bytes
 from estimators.symbolic.substitutes import substitute
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Recorder(TorchDispatchMode):
     def _record(self, func: Any, facts: _OperatorFacts, args: Any, kwargs: Any, result: Any) -> None:
         outputs = (result,) if isinstance(result, torch.Tensor) else _tensors(result)
         written = 0
-        for tensor in outputs:
+        for tensor in outputs[: OUTPUTS_ON_DEVICE.get(func)]:
             written += self._register(tensor)
         values.follow(func, args, kwargs, result)
         builder = self._builder

@@ -11,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from estimators.ledger import Ledger, Owner
-from estimators.symbolic import autocast
+from estimators.symbolic import autocast, softmax
 from estimators.symbolic.attention import CudaAttention
 from estimators.symbolic.builder import LedgerBuilder, module_paths
 from estimators.symbolic.device import symbolic_device
@@ -63,6 +63,7 @@ class _Trace:
         self._kernels: set[str] = set()
         self._step = 0
         autocast.register()
+        softmax.register()
 
     def run(self, steps: int) -> Ledger:
         fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -105,7 +106,7 @@ class _Trace:
         if self._spec.evaluation_batch_size is not None:
             workload.evaluate(watch)
         if self._spec.save:
-            workload.save(watch)
+            self._builder.assumptions.append("saving copies one tensor at a time to the host, and takes no GPU memory")
 
     def _own_parameters(self, model: Any) -> None:
         self._builder.own(iter(range(self._builder.tensors)), Owner.WEIGHTS)

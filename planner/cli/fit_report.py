@@ -96,11 +96,9 @@ class _Report:
         self._write(verdict_line(answer), style=_STYLES[answer.verdict])
         self._write(str(answer.spec), style="dim")
         self._write("")
-        tiers = {f"peak_{tier}_bytes": getattr(answer, f"peak_{tier}_bytes") for tier in _TIERS}
-        print_object(tiers, stream=self._stream)
+        self._sized("peak", [(tier, getattr(answer, f"peak_{tier}_bytes")) for tier in _TIERS])
         self._breakdown()
-        if answer.basis.sizes_confirmed:
-            self._sizes()
+        self._sizes()
         self._suggestions()
         self._small_print()
         if (command := self._next_command()) is not None:
@@ -113,18 +111,27 @@ class _Report:
 
     def _breakdown(self) -> None:
         parts = [*self._answer.breakdown_bytes.items(), ("peak process", self._answer.peak_process_bytes)]
-        rows = [{"part": name.replace("_", " "), "size_bytes": size} for name, size in parts if size]
-        self._write(f"Of the process at the peak, in {_moment(self._answer.basis.peak_at)}:")
+        self._write(f"The process at its peak, in {_moment(self._answer.basis.peak_at)}:")
         self._write("")
-        print_rows(rows, ("part", "size_bytes"), stream=self._stream)
+        self._sized("part", [(name.replace("_", " "), size) for name, size in parts if size])
+
+    def _sized(self, header: str, sizes: list[tuple[str, int]]) -> None:
+        rows = [{header: name, "size_bytes": size} for name, size in sizes]
+        print_rows(rows, (header, "size_bytes"), stream=self._stream)
         self._write("")
 
     def _sizes(self) -> None:
         answer = self._answer
-        batch = f"{answer.largest_batch_size:,}" if answer.largest_batch_size else "none, not even 1"
-        length = f"{answer.longest_sequence:,} tokens" if answer.longest_sequence else "none that is useful"
-        self._write(f"Largest batch size at {answer.spec.sequence_length:,} tokens: {batch}")
-        self._write(f"Longest sequence at batch size {answer.spec.batch_size:,}: {length}")
+        spec, batch, length = answer.spec, answer.largest_batch_size, answer.longest_sequence
+        if (reason := answer.basis.sizes_unknown_because) is not None:
+            self._write(f"The largest batch and the longest sequence are not known: {reason}.")
+        elif spec.task == "image-classification":
+            self._write(f"Largest batch size: {batch:,}" if batch else "No batch size fits.")
+        else:
+            at = f"at {spec.sequence_length:,} tokens"
+            self._write(f"Largest batch size {at}: {batch:,}" if batch else f"No batch size fits {at}.")
+            at = f"at batch size {spec.batch_size:,}"
+            self._write(f"Longest sequence {at}: {length:,} tokens" if length else f"No length fits {at}.")
         self._write("")
 
     def _suggestions(self) -> None:

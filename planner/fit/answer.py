@@ -74,8 +74,8 @@ class Basis(_Record):
     interval_rows: int
     """Published measurements that the interval was found on."""
     interval_source: str
-    sizes_confirmed: bool
-    """Whether the largest batch and the longest sequence were looked for, and confirmed by direct traces."""
+    sizes_unknown_because: str | None
+    """Why the largest batch and the longest sequence were not found; None where a direct trace confirms them."""
     cached: bool = False
     """Whether the answer was given before; its seconds are those of the first time."""
 
@@ -110,9 +110,10 @@ class FitAnswer(_Record):
     phase_peaks_bytes: dict[str, int]
     """Peaks of allocated memory."""
     largest_batch_size: int | None
-    """At the trial's length; None where none fits, or was not looked for (`basis.sizes_confirmed`)."""
+    """At the trial's length; None where none fits, or `basis.sizes_unknown_because` says why."""
     longest_sequence: int | None
-    """At the trial's batch size, rounded down to a multiple of 64 (32 below 512); None as above."""
+    """At the trial's batch size, rounded down to a multiple of 64 (32 below 512); None as above,
+    and for images."""
     suggestions: tuple[Suggestion, ...]
     assumptions: tuple[str, ...]
     basis: Basis

@@ -13,9 +13,10 @@ from planner.fit.answer import Basis, FailedAt, FitAnswer, PeakAt, Seconds
 from planner.fit.saved import answer_path, read_answer, write_answer
 from planner.fit.sizes import largest_sizes
 from planner.fit.suggestions import suggest as suggestions_for
+from planner.fit.tracing import as_traced, is_shortened
 from profiler.catalog import find_gpu
 from profiler.environment import package_version
-from profiler.errors import SizeupError
+from profiler.errors import NotPossibleError, SizeupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from estimators.ledger import Ledger
     from estimators.memory import MemoryEstimate, OutOfMemoryAt
+    from planner.fit.sizes import LargestSizes
     from profiler.catalog import GpuFacts
     from profiler.spec import TrialSpec
 
@@ -65,10 +67,10 @@ def fit(
         return answer
     with _tracer(tracer) as used:
         on_stage("tracing the training step")
-        ledger = used.trace(spec, target)
+        ledger = used.trace(as_traced(spec), target)
         answer = _answer(ledger, spec, facts)
         on_stage("looking for the largest sizes")
-        sizes = largest_sizes(spec, facts, used)
+        sizes, reason = _sizes(spec, facts, used)
         suggestions = answer.suggestions
         if suggest and answer.verdict is not Verdict.FITS:
             on_stage("trying ways to make it fit")
@@ -79,7 +81,7 @@ def fit(
         "largest_batch_size": sizes.batch_size if sizes else None,
         "longest_sequence": sizes.sequence_length if sizes else None,
         "suggestions": suggestions,
-        "basis": answer.basis.model_copy(update={"sizes_confirmed": sizes is not None}),
+        "basis": answer.basis.model_copy(update={"sizes_unknown_because": reason}),
     }
     answer = answer.model_copy(update=found)
     write_answer(answer, path)
@@ -116,7 +118,9 @@ def fit_all(
     if different := list(dict.fromkeys(targets.values())):
         with _tracer(tracer) as used:
             on_stage(f"tracing the training step for {len(different)} kinds of GPUs")
-            traced = used.trace_all([TraceRequest(spec=spec, target=target) for target in different])
+            traced = used.trace_all(
+                [TraceRequest(spec=as_traced(spec), target=target) for target in different]
+            )
         ledgers = dict(zip(different, traced, strict=True))
         for gpu in gpus:
             if gpu.id in targets:
@@ -137,6 +141,14 @@ def _short_answer(ledger: Ledger | SizeupError, spec: TrialSpec, gpu: GpuFacts) 
         return error
     write_answer(answer, _short_path(spec, gpu))
     return answer
+
+
+def _sizes(spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> tuple[LargestSizes | None, str | None]:
+    """Return the largest sizes, or why they are not known."""
+    try:
+        return largest_sizes(spec, gpu, tracer), None
+    except NotPossibleError as error:
+        return None, str(error)
 
 
 @contextlib.contextmanager
@@ -169,7 +181,7 @@ def _answer(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> FitAnswer:
         largest_batch_size=None,
         longest_sequence=None,
         suggestions=(),
-        assumptions=(*ledger.facts["assumptions"], *_assumptions(estimate)),
+        assumptions=(*ledger.facts["assumptions"], *_assumptions(spec, estimate)),
         basis=_basis(ledger, estimate),
         seconds=Seconds(imports=took["imports"], trace=took["trace"], replay=time.perf_counter() - started),
     )
@@ -181,7 +193,9 @@ def _failed_at(failure: OutOfMemoryAt | None) -> FailedAt | None:
     return FailedAt(phase=failure.moment.phase, module=failure.moment.module, bytes=failure.bytes)
 
 
-def _assumptions(estimate: MemoryEstimate) -> Iterator[str]:
+def _assumptions(spec: TrialSpec, estimate: MemoryEstimate) -> Iterator[str]:
+    if is_shortened(spec):
+        yield "every micro-batch after the second takes what the second takes"
     card = estimate.gpu_memory
     low, high = (end / _GIB for end in card.context_bytes_range)
     if low < high:
@@ -203,5 +217,5 @@ def _basis(ledger: Ledger, estimate: MemoryEstimate) -> Basis:
         gpu_memory_source=estimate.gpu_memory.source,
         interval_rows=estimate.residuals.rows,
         interval_source=estimate.residuals.source,
-        sizes_confirmed=False,
+        sizes_unknown_because="they are looked for on one GPU only",
     )

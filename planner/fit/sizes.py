@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from estimators.memory import Verdict, fits
+from estimators.sizes import SizeModel, Vary
 from estimators.target import Target
+from planner.fit.tracing import as_traced
 from profiler.errors import NotPossibleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from estimators.ledger import Ledger
     from estimators.symbolic.tracer import Tracer
     from profiler.catalog import GpuFacts
     from profiler.spec import TrialSpec
@@ -31,42 +32,48 @@ class LargestSizes:
 
     batch_size: int | None
     sequence_length: int | None
+    """None for images, too."""
 
 
-def largest_sizes(spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> LargestSizes | None:
+def largest_sizes(spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> LargestSizes:
     """Return the largest sizes with which a trial surely fits on a GPU, each confirmed by a direct trace.
 
-    None if the trial has no one batch size and length to vary: images, and lengths that differ.
+    Raises:
+        NotPossibleError: If the trial has no one size, or other sizes of it cannot be told from a few traces.
     """
-    if spec.lengths is not None or spec.task == "image-classification":
-        return None
+    is_image = spec.task == "image-classification"
     target = Target.of(gpu)
+    vary = Vary.BATCH if is_image else Vary.BOTH
+    model = SizeModel.of(as_traced(spec), target, tracer, vary=vary)
 
-    def traced(batch_size: int, sequence_length: int) -> Ledger:
+    def probably(batch_size: int, sequence_length: int) -> bool:
+        ledger = model.ledger(batch_size=batch_size, sequence_length=sequence_length)
+        return fits(ledger, spec, gpu) is Verdict.FITS
+
+    def surely(batch_size: int, sequence_length: int) -> bool:
         sized = spec.with_changes(batch_size=batch_size, sequence_length=sequence_length)
-        return tracer.trace(sized, target)
-
-    def fits_with(ledger_at: Callable[[int, int], Ledger], batch_size: int, sequence_length: int) -> bool:
         try:
-            ledger = ledger_at(batch_size, sequence_length)
+            ledger = tracer.trace(as_traced(sized), target)
         except NotPossibleError:  # such as a length beyond the model's positions
             return False
         return fits(ledger, spec, gpu) is Verdict.FITS
 
     batch_size = largest(
-        lambda size: fits_with(traced, size, spec.sequence_length),
-        lambda size: fits_with(traced, size, spec.sequence_length),
+        lambda size: probably(size, spec.sequence_length),
+        lambda size: surely(size, spec.sequence_length),
         start=spec.batch_size,
         limit=LARGEST_BATCH,
     )
-    rounded = largest(
-        lambda number: fits_with(traced, spec.batch_size, rounded_length(number)),
-        lambda number: fits_with(traced, spec.batch_size, rounded_length(number)),
-        start=max(_number_of_length(spec.sequence_length), 1),
-        limit=_number_of_length(LONGEST_SEQUENCE),
+    if is_image:
+        return LargestSizes(batch_size=batch_size, sequence_length=None)
+    number = largest(
+        lambda number: probably(spec.batch_size, rounded_length(number)),
+        lambda number: surely(spec.batch_size, rounded_length(number)),
+        start=max(number_of_length(spec.sequence_length), 1),
+        limit=number_of_length(LONGEST_SEQUENCE),
     )
-    length = rounded_length(rounded) if rounded else None
-    if (length or 0) < spec.sequence_length and fits_with(traced, spec.batch_size, spec.sequence_length):
+    length = rounded_length(number) if number else None
+    if (length or 0) < spec.sequence_length and surely(spec.batch_size, spec.sequence_length):
         length = spec.sequence_length  # between two rounded lengths
     return LargestSizes(batch_size=batch_size, sequence_length=length)
 
@@ -119,7 +126,7 @@ def rounded_length(number: int) -> int:
     return number * _SHORT_UNIT if number <= short else _SHORT + (number - short) * _UNIT
 
 
-def _number_of_length(length: int) -> int:
+def number_of_length(length: int) -> int:
     """Return the number of the longest rounded length that is not longer; 0 below the first."""
     if length <= _SHORT:
         return length // _SHORT_UNIT

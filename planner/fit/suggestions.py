@@ -11,6 +11,7 @@ from estimators.target import Target
 from planner.fit.answer import Suggestion
 from planner.fit.changes import combined_changes, single_changes
 from planner.fit.command_line import command_line
+from planner.fit.tracing import as_traced
 from profiler.errors import SizeupError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MOST = 6
 """Suggestions in an answer."""
+
+_LEAST_SAVING = 0.01
+"""Part of the peak that a change must save to be worth a line, unless it makes the trial fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ def suggest(
 def _try(changes: Sequence[Change], spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> list[Tried]:
     made = [(change, changed) for change in changes if (changed := change.applied_to(spec)) is not None]
     target = Target.of(gpu)
-    ledgers = tracer.trace_all([TraceRequest(spec=changed, target=target) for _, changed in made])
+    ledgers = tracer.trace_all([TraceRequest(spec=as_traced(changed), target=target) for _, changed in made])
     tried = []
     for (change, changed), ledger in zip(made, ledgers, strict=True):
         if isinstance(ledger, SizeupError):
@@ -87,12 +91,13 @@ def _try(changes: Sequence[Change], spec: TrialSpec, gpu: GpuFacts, tracer: Trac
 
 
 def best(tried: Sequence[Tried], *, peak_process_bytes: int) -> list[Tried]:
-    """Return up to `MOST` of what was tried, ranked; what fits is preferred, what saves nothing is dropped.
+    """Return up to `MOST` of what was tried, ranked, those that fit before all others.
 
-    Of several batch sizes, the largest that fits stands for all. A combination that does not fit, or of which
+    What saves next to nothing is dropped. Of several batch sizes, the largest that fits stands for all. A combination that does not fit, or of which
     a part alone does, says nothing.
     """
-    saving = [attempt for attempt in tried if attempt.peak_process_bytes < peak_process_bytes]
+    enough = peak_process_bytes * (1 - _LEAST_SAVING)
+    saving = [attempt for attempt in tried if attempt.fits or attempt.peak_process_bytes < enough]
     fitting: list[Tried] = []
     for attempt in sorted((attempt for attempt in saving if attempt.fits), key=_rank):
         if not any(less.change.kinds <= attempt.change.kinds for less in fitting):

@@ -89,8 +89,9 @@ class TrialSpec(BaseModel):
     max_grad_norm: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Clip gradients to this norm; 0 does not clip."
     )
-    loop: Literal["trainer", "raw"] = Field(
-        default="trainer", description="Lifetimes of HF Trainer, or of a plain loop that keeps its outputs."
+    loop: Literal["trainer", "raw", "function"] = Field(
+        default="trainer",
+        description="Lifetimes of HF Trainer, of a plain loop that keeps its outputs, or of a step in a function.",
     )
     empty_cache_every: CountOrZero = Field(
         default=0, description="Empty the allocator's cache after every N steps; 0 never does."

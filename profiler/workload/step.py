@@ -79,11 +79,12 @@ class Workload:
 
         `loop: trainer` has HF Trainer's lifetimes: the outputs are dropped before backward, and gradients
         after the optimizer. `loop: raw` is the plain loop: gradients go at the start of the next step, and
-        the outputs stay alive until the next forward has replaced them.
+        the outputs stay alive until the next forward has replaced them. `loop: function` is the plain loop
+        with its step in a function: the outputs stay alive until the step ends.
         """
         spec, batches = self.spec, []
-        is_raw = spec.loop == "raw"
-        if is_raw:
+        keeps_outputs = spec.loop != "trainer"
+        if keeps_outputs:
             self.optimizer.zero_grad()
         with _attention_kernel(spec):
             for micro_batch in range(spec.gradient_accumulation):
@@ -94,15 +95,17 @@ class Workload:
                     with self._autocast():
                         outputs = self._forward(**inputs)
                     loss = outputs.loss / spec.gradient_accumulation
-                    self._outputs = outputs if is_raw else None
+                    self._outputs = outputs if keeps_outputs else None
                     del outputs, inputs
                 with watch(Phase.BACKWARD):
                     (self._scaler.scale(loss) if self._scaler else loss).backward()
                 del loss
         with watch(Phase.OPTIMIZER):
             self._update(index)
-            if not is_raw:
+            if not keeps_outputs:
                 self.optimizer.zero_grad()
+        if spec.loop == "function":
+            self._outputs = None
         if spec.empty_cache_every and (index + 1) % spec.empty_cache_every == 0:
             self._empty_cache()
         return StepCount(

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -23,10 +24,11 @@ def kept(folder):
 def test_show_says_where_it_is_and_how_much_it_holds(sizeup, kept, folder):
     code, out, err = sizeup("cache", "show", "--format", "json")
     assert (code, err) == (0, "")
-    assert json.loads(out) == {"schema_version": 1, "folder": str(folder), "files": 2, "bytes": 3 * 2**20}
+    shown = {"schema_version": 1, "folder": str(folder), "files": 2, "size_bytes": 3 * 2**20}
+    assert json.loads(out) == shown
     _, out, _ = sizeup("cache", "show")
     assert str(folder) in out
-    assert "3.0" in out
+    assert re.search(r"size \(MiB\) +3\.0\b", out)
 
 
 def test_show_of_a_cache_that_is_not_there_makes_none(sizeup, folder):

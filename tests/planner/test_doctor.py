@@ -96,9 +96,7 @@ def test_the_trace_cache_is_looked_into(findings, tmp_path):
     path.write_bytes(bytes(2**20))
     found = findings(missing="x")["trace cache"]
     assert found.status is Status.OK
-    assert (
-        found.message == f"{tmp_path / 'cache'} holds 1 file (1.0 MiB); 'sizeup cache clear' empties it."
-    )
+    assert found.message == f"{tmp_path / 'cache'} holds 1 file (1.0 MiB); 'sizeup cache clear' empties it."
 
 
 def test_a_trace_cache_that_cannot_be_made_is_a_warning(findings, tmp_path):

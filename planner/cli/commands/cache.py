@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from estimators.cache import cache_use, clear_cache
@@ -26,7 +24,8 @@ def cache() -> None:
 def show(format: str) -> None:
     """Say where the cache is and how much it holds."""
     use = cache_use()
-    print_object({**asdict(use), "folder": str(use.folder)}, format=format)
+    held = {"folder": str(use.folder), "files": use.files, "size_bytes": use.bytes}
+    print_object(held, format=format)
 
 
 @cache.command(epilog=example("sizeup cache clear"))

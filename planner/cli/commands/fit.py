@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +193,7 @@ class _Stages:
 
     def __init__(self, *, quiet: bool) -> None:
         self._status: Any = None
-        if not quiet and click.get_text_stream("stderr").isatty():
+        if not quiet and sys.stderr.isatty():
             from rich.console import Console
 
             self._status = Console(stderr=True).status("starting")
