@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.published.rows import PublishedRow, bytes_of, choice
-from profiler.catalog import find_gpu
+from profiler.catalog import find_gpu, find_model
+from profiler.errors import UsageError
 from profiler.spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def published_row(cells: Mapping[str, str]) -> PublishedRow:
                 "sequence_length": int(cells["seq_len"]),
                 "gradient_accumulation": int(cells["grad_accum"]),
                 "gradient_checkpointing": "full" if cells["gradient_checkpointing"] == "True" else "none",
-                "attention": cells["attention"],
+                "attention": _attention(cells, quantization),
                 "padding_mask": False,
                 "max_grad_norm": 0.0,
                 "loop": "raw",
@@ -65,3 +66,20 @@ def published_row(cells: Mapping[str, str]) -> PublishedRow:
         allocated_bytes=bytes_of(cells["peak_allocated_gib"], _GIB),
         completed=cells["success"] == "True",
     )
+
+
+def _attention(cells: Mapping[str, str], quantization: str) -> str:
+    """Return the attention, pinned where the torch of the row takes another kernel than the installed one.
+
+    A model prepared for k-bit training computes attention in fp32, which flash refuses; with grouped heads the
+    memory-efficient kernel refuses it as well until torch 2.14 (sdp_utils.cpp), and math is left.
+    """
+    major, minor = cells["torch"].split(".")[:2]
+    if cells["attention"] != "sdpa" or quantization == "none" or (int(major), int(minor)) >= (2, 14):
+        return cells["attention"]
+    try:
+        config = find_model(cells["model_id"]).config
+    except UsageError:
+        return cells["attention"]  # unknown to the catalogue: nothing says that its heads are grouped
+    is_grouped = config.get("num_key_value_heads", 0) not in (0, config.get("num_attention_heads"))
+    return "sdpa-math" if is_grouped else cells["attention"]

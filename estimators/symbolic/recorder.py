@@ -16,11 +16,14 @@ from torch.utils._pytree import tree_iter
 from estimators.symbolic import values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
-from estimators.symbolic.internals import MATRIX_PRODUCTS, OUTPUTS_ON_DEVICE, buffers, cublas_workspace_bytes
+from estimators.symbolic.internals import MATRIX_PRODUCTS, buffers, cublas_workspace_bytes, on_device
+from estimators.symbolic.memo import ShapeMemo
 from estimators.symbolic.substitutes import substitute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch._subclasses.fake_tensor import FakeTensorMode
 
     from estimators.symbolic.builder import LedgerBuilder
     from estimators.target import Target
@@ -38,6 +41,7 @@ _RANDOM_FILLS = {
 }
 _RANDOM_FACTORIES = {_aten.randn.default, _aten.rand.default, _aten.randn.generator, _aten.rand.generator}
 _LARGE = 1 << 16
+_DEVICE = torch.ops.prim.device.default
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class _OperatorFacts:
     name: str
     is_view: bool
     decomposes: bool
+    is_functional: bool
+    """Whether it changes none of its arguments and returns one tensor."""
     flops: Callable[..., int] | None
 
 
@@ -58,6 +64,7 @@ def _facts(func: Any) -> _OperatorFacts:
         is_view=is_aten and func.is_view,
         decomposes=is_aten
         and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        is_functional=is_aten and not func._schema.is_mutable and len(func._schema.returns) == 1,
         flops=flop_formula(func),
     )
 
@@ -77,18 +84,24 @@ class Recorder(TorchDispatchMode):
     and booleans on the device keep their values too, as far as those follow from the host's.
 
     Args:
+        fake_mode: The mode of the fake tensors.
         builder: Is told every allocation, death and operator.
         target: The GPU whose kernels are assumed.
         on_error: Is told of every exception, before it leaves for where it may abort the process.
     """
 
     def __init__(
-        self, builder: LedgerBuilder, target: Target, on_error: Callable[[BaseException], None]
+        self,
+        fake_mode: FakeTensorMode,
+        builder: LedgerBuilder,
+        target: Target,
+        on_error: Callable[[BaseException], None]
     ) -> None:
         super().__init__()
         self._builder = builder
         self._target = target
         self._on_error = on_error
+        self._memo = ShapeMemo(fake_mode)
         self._numbers: dict[int, int] = {}  # storage -> tensor
         self._refs: set[_StorageRef] = set()
 
@@ -96,9 +109,15 @@ class Recorder(TorchDispatchMode):
         """Return the number of a device tensor in the ledger, or None if it has no storage there."""
         return self._numbers.get(tensor.untyped_storage()._cdata)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled, and looking after it takes longer than most operators
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is _DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # asked for more often than anything is computed
         try:
             return self._run(func, args, kwargs or {})
         except BaseException as error:
@@ -124,7 +143,10 @@ class Recorder(TorchDispatchMode):
             return moved
         result = values.data_dependent(func, args, kwargs)
         if result is NotImplemented:
-            result = func(*args, **kwargs)
+            if facts.is_functional:
+                result = self._memo.run(func, args, kwargs)
+            else:
+                result = func(*args, **kwargs)
         if facts.is_view:
             values.follow(func, args, kwargs, result)
             return result
@@ -136,7 +158,7 @@ class Recorder(TorchDispatchMode):
     def _record(self, func: Any, facts: _OperatorFacts, args: Any, kwargs: Any, result: Any) -> None:
         outputs = (result,) if isinstance(result, torch.Tensor) else _tensors(result)
         written = 0
-        for tensor in outputs[: OUTPUTS_ON_DEVICE.get(func)]:
+        for tensor in on_device(func, args, outputs):
             written += self._register(tensor)
         values.follow(func, args, kwargs, result)
         builder = self._builder

@@ -59,20 +59,20 @@ class _Trace:
         self._device = symbolic_device()
         self._builder = LedgerBuilder()
         self._target = target
-        self._recorder = Recorder(self._builder, target, on_error)
+        self._fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._recorder = Recorder(self._fake_mode, self._builder, target, on_error)
         self._kernels: set[str] = set()
         self._step = 0
         autocast.register()
         softmax.register()
 
     def run(self, steps: int) -> Ledger:
-        fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
         with (
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
             torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
             as_on_cuda(self._builder.empty_cache, is_quantized=self._spec.quantization != "none"),
-            fake_mode,
+            self._fake_mode,
             CudaAttention(self._target, self._kernels.add).in_place(),
             self._recorder,
         ):

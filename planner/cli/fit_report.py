@@ -153,8 +153,8 @@ class _Report:
         kernels = ", ".join(basis.attention_kernels) or "none of PyTorch's own"
         for line in (
             f"Assumed: {'; '.join(answer.assumptions)}.",
-            f"Basis: engine {answer.engine}; {versions}; attention kernel {kernels}; "
-            f"usable memory from the {basis.gpu_memory_source}.",
+            f"Basis: engine {answer.engine}; {versions}; attention kernel {kernels}.",
+            f"The GPU's memory: {basis.gpu_memory_source}.",
             f"Interval: {answer.interval_level:.0%}, from {basis.interval_rows} published measurements "
             f"({basis.interval_source}) and the range of the CUDA context.",
         ):

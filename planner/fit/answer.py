@@ -75,7 +75,7 @@ class Basis(_Record):
     """Published measurements that the interval was found on."""
     interval_source: str
     sizes_unknown_because: str | None
-    """Why the largest batch and the longest sequence were not found; None where a direct trace confirms them."""
+    """Why the largest batch and the longest sequence were not found; None if they are confirmed."""
     cached: bool = False
     """Whether the answer was given before; its seconds are those of the first time."""
 

@@ -93,8 +93,8 @@ def _try(changes: Sequence[Change], spec: TrialSpec, gpu: GpuFacts, tracer: Trac
 def best(tried: Sequence[Tried], *, peak_process_bytes: int) -> list[Tried]:
     """Return up to `MOST` of what was tried, ranked, those that fit before all others.
 
-    What saves next to nothing is dropped. Of several batch sizes, the largest that fits stands for all. A combination that does not fit, or of which
-    a part alone does, says nothing.
+    What saves next to nothing is dropped. Of several batch sizes, the largest that fits stands for all. A
+    combination that does not fit, or of which a part alone does, says nothing.
     """
     enough = peak_process_bytes * (1 - _LEAST_SAVING)
     saving = [attempt for attempt in tried if attempt.fits or attempt.peak_process_bytes < enough]
