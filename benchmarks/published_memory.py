@@ -22,7 +22,7 @@ from benchmarks.published import canifinetune, fitcheck, peft_suite
 from benchmarks.published.rows import PublishedRow, predict_peaks, read_table
 from benchmarks.published.scoring import Summary, residual_interval, signed_error
 from estimators.memory import Verdict, fits
-from estimators.symbolic.tracer import TraceRequest, Tracer
+from estimators.symbolic.tracer import Tracer, TraceRequest
 from estimators.target import Target
 from profiler.errors import SizeupError
 

@@ -71,7 +71,7 @@ def estimate_memory(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> MemoryEst
     """Replay a ledger on a GPU.
 
     Raises:
-        NotPossibleError: If no source gives the memory of the GPU.
+        NotPossibleError: If nothing is known of the GPU's memory.
     """
     card, residuals = gpu_memory(gpu), memory_residuals()
     free = _replayed(ledger, spec)
@@ -98,14 +98,26 @@ def estimate_memory(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> MemoryEst
     )
 
 
-def fits(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> Verdict:
+def fits(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts, *, reserved_bytes: int | None = None) -> Verdict:
     """Return only whether a ledger fits, which is less work than the whole estimate.
+
+    Args:
+        ledger: What is allocated.
+        spec: The trial.
+        gpu: The GPU.
+        reserved_bytes: What `peak_reserved_bytes` returns, if it is known already.
 
     Raises:
         NotPossibleError: As `estimate_memory`.
     """
-    reserved = _replayed(ledger, spec).peak_reserved_bytes
-    return _verdict(ledger, spec, gpu_memory(gpu), memory_residuals(), reserved)[0]
+    if reserved_bytes is None:
+        reserved_bytes = peak_reserved_bytes(ledger, spec)
+    return _verdict(ledger, spec, gpu_memory(gpu), memory_residuals(), reserved_bytes)[0]
+
+
+def peak_reserved_bytes(ledger: Ledger, spec: TrialSpec) -> int:
+    """Return the peak of reserved memory without a limit of the card."""
+    return _replayed(ledger, spec).peak_reserved_bytes
 
 
 def moment(ledger: Ledger, event: int) -> Moment:

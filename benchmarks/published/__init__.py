@@ -1,1 +1,1 @@
-"""What each file of published measurements means: its rows as trials, and which of their figures is compared."""
+"""What files of published measurements mean: rows as trials, and which of their figures is compared."""

@@ -71,8 +71,8 @@ def published_row(cells: Mapping[str, str]) -> PublishedRow:
 def _attention(cells: Mapping[str, str], quantization: str) -> str:
     """Return the attention, pinned where the torch of the row takes another kernel than the installed one.
 
-    A model prepared for k-bit training computes attention in fp32, which flash refuses; with grouped heads the
-    memory-efficient kernel refuses it as well until torch 2.14 (sdp_utils.cpp), and math is left.
+    A model prepared for k-bit training computes attention in fp32, which flash refuses; with grouped heads
+    the memory-efficient kernel refuses it as well until torch 2.14 (sdp_utils.cpp), and math is left.
     """
     major, minor = cells["torch"].split(".")[:2]
     if cells["attention"] != "sdpa" or quantization == "none" or (int(major), int(minor)) >= (2, 14):

@@ -1,9 +1,9 @@
 """fitcheck-llm: one warm-up step and one measured step on a T4 (scripts/measure.py of Anassbzdd/fitcheck).
 
-The loop: a step is a function, with `zero_grad`, forward without mask or autocast, backward and optimizer, and
-no clipping; `out` lives until it returns. The peak counters are reset after the first step, so that loading
-does not count, except for what it left in the cache. `sdpa` is pinned to the memory-efficient kernel, with
-keys and values expanded before it.
+The loop: a step is a function, with `zero_grad`, forward without mask or autocast, backward and optimizer,
+without clipping; `out` lives until it returns. The peak counters are reset after the first step, so that
+loading does not count, except for what it left in the cache. `sdpa` is pinned to the memory-efficient
+kernel, with keys and values expanded before it.
 """
 
 from __future__ import annotations

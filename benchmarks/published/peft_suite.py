@@ -19,7 +19,6 @@ from benchmarks.published.rows import PublishedRow, bytes_of, choice
 from profiler.catalog import find_gpu
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec
-from profiler.spec.methods import method_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,9 +105,12 @@ def _method(cells: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         return "full", {}
     adapter = json.loads(cells["peft_config_json"])
     method = adapter["peft_type"].lower().replace("_", "-")
-    chosen = {name: value for name, value in adapter.items() if name not in _BOOKKEEPING and value is not None}
-    # What is None chooses nothing, also where the installed peft has no such option.
-    return method, {name: value for name, value in chosen.items() if value != {} or name in method_options(method)}
+    options = {
+        name: value
+        for name, value in adapter.items()
+        if name not in _BOOKKEEPING and value not in (None, {})  # neither of which chooses anything
+    }
+    return method, options
 
 
 def _precision(training: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import sys
 import time
 import traceback
@@ -73,6 +74,7 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
         target = Target(capability=tuple(request["capability"]), sm_count=request["sm_count"])
         spec = TrialSpec.from_canonical(request["spec"])
         ledger = trace(spec, target, steps=request["steps"], on_error=refused)
+        ledger.facts["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         ledger.facts["seconds"] = {"imports": import_seconds, "trace": time.perf_counter() - started}
         write_ledger(ledger, Path(request["path"]))
         _answer(answers, number=number, event="traced")
