@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def memory_grid(
         NotPossibleError: If nothing is known of the GPU's memory.
     """
     for name, values in (("batch_sizes", batch_sizes), ("lengths", lengths)):
-        if not values or any(first >= second for first, second in zip(values, values[1:], strict=False)):
+        if not values or any(first >= second for first, second in pairwise(values)):
             raise ValueError(f"{name} must ascend and not be empty")
     cells = _Cells(model, spec, gpu, batch_sizes, lengths)
     edge = _edge(cells)
@@ -120,7 +121,9 @@ def _supports(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(_SUPPORTS, count)).round().astype(int))
 
 
-def _filled(known: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+def _filled(
+    known: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Interpolate bilinearly between the supports, and keep what was replayed."""
     by_column = np.array([np.interp(np.arange(known.shape[1]), columns, known[row, columns]) for row in rows])
     filled = np.array([np.interp(np.arange(known.shape[0]), rows, column) for column in by_column.T]).T

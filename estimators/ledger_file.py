@@ -58,7 +58,9 @@ def read_ledger(path: Path) -> Ledger | None:
         return Ledger(
             **{name: arrays[name] for name in _ARRAYS},
             modules=tuple(text["modules"]),
-            marks=tuple(Mark(event=event, phase=Phase(phase), step=step) for event, phase, step in text["marks"]),
+            marks=tuple(
+                Mark(event=event, phase=Phase(phase), step=step) for event, phase, step in text["marks"]
+            ),
             operators=operators,
             facts=text["facts"],
         )

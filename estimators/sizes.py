@@ -36,8 +36,8 @@ class Vary(enum.Enum):
     BOTH = ((0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2))
 
 
-# Lengths are multiples of 128, where the rows that kernels pad have no padding. The tokens of a batch are more
-# than the sizes up to which kernels take another course (embedding backward 3,072, 4-bit products 1,536).
+# Lengths are multiples of 128, where the rows that kernels pad have no padding. The tokens of a batch are
+# beyond what kernels take another course for (embedding backward up to 3,072, 4-bit products up to 1,536).
 _LENGTHS = (640, 1408, 896)
 _BOTH = ((7, 640), (5, 1408), (11, 896), (3, 1152), (13, 384), (4, 1664))
 # For models of 512 positions.
@@ -84,7 +84,7 @@ class SizeModel:
 
 
 def _points(spec: TrialSpec, vary: Vary) -> list[list[tuple[int, int]]]:
-    """Return the points to trace, as (batch, length): first those to try first, then those for short models."""
+    """Return lists of points to trace, as (batch, length); the last list is for models of few positions."""
     batch, length = spec.batch_size, spec.sequence_length
     if vary is Vary.BATCH:
         least = max(2, _MOST_TOKENS_OF_SMALL_KERNELS // length + 1)
@@ -132,7 +132,9 @@ def _changes(vary: Vary, batch: int, length: int) -> dict[str, int]:
 
 def _values(vary: Vary, points: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Return the value of each term at each point, shape (points, terms)."""
-    return np.array([[float(batch) ** i * float(length) ** j for i, j in vary.value] for batch, length in points])
+    return np.array(
+        [[float(batch) ** i * float(length) ** j for i, j in vary.value] for batch, length in points]
+    )
 
 
 def _one_term(

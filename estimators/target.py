@@ -34,7 +34,7 @@ class Target:
         capability = (int(major), int(minor))
         if capability < _OLDEST:
             raise NotPossibleError(
-                f"{gpu.name} has compute capability {gpu.compute_capability}; torch is built for 7.0 and newer"
+                f"{gpu.name} has compute capability {gpu.compute_capability}; torch is built for 7.0 or newer"
             )
         return cls(capability=capability, sm_count=gpu.sm_count)
 

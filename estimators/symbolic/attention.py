@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from estimators.target import Target
 
 _aten = torch.ops.aten
@@ -113,7 +114,13 @@ class CudaAttention:
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
-    ) -> torch.Tensor:
+    ) -> Any:
+        """Return the attention's output; the arguments are those of torch's function."""
+        if torch.is_autocast_enabled(query.device.type):  # attention is one of the operators it casts
+            dtype = torch.get_autocast_dtype(query.device.type)
+            query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+            if attn_mask is not None and attn_mask.is_floating_point():
+                attn_mask = attn_mask.to(dtype)
         requires_grad = torch.is_grad_enabled() and (
             query.requires_grad or key.requires_grad or value.requires_grad
         )
@@ -140,7 +147,7 @@ class CudaAttention:
             attn_mask = attn_mask.expand(*query.shape[:3], key.shape[2])
         fused = getattr(_aten, f"_scaled_dot_product_{kernel}_attention")
         result = fused(query, key, value, attn_mask, requires_grad, dropout_p, is_causal, scale=scale)
-        return result[0]  # type: ignore[no-any-return]
+        return result[0]
 
 
 def _additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

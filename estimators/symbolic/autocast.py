@@ -14,31 +14,42 @@ import torch
 
 from estimators.symbolic.device import NAME
 
-_LOWER_PRECISION = """
-conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d.input conv_transpose3d.input convolution prelu
-addmm addmv addr matmul einsum mm mv linalg_vecdot linalg_multi_dot linear addbmm baddbmm bmm chain_matmul
-scaled_dot_product_attention
-""".split()
-_FP32 = """
-acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
-pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm group_norm cosine_similarity
-cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss
-mse_loss margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss
-binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
-""".split()
+_LOWER_PRECISION = (
+    "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d.input",
+    "conv_transpose3d.input", "convolution", "prelu", "addmm", "addmv", "addr", "matmul", "einsum",
+    "mm", "mv", "linalg_vecdot", "linalg_multi_dot", "linear", "addbmm", "baddbmm", "bmm",
+    "chain_matmul", "scaled_dot_product_attention",
+)  # fmt: skip
+_FP32 = (
+    "acos", "asin", "cosh", "erfinv", "exp", "expm1", "log", "log10", "log2", "log1p", "reciprocal",
+    "rsqrt", "sinh", "tan", "pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar", "softplus",
+    "layer_norm", "native_layer_norm", "group_norm", "cosine_similarity", "cosine_embedding_loss",
+    "nll_loss", "nll_loss2d", "hinge_embedding_loss", "kl_div", "l1_loss", "smooth_l1_loss",
+    "huber_loss", "mse_loss", "margin_ranking_loss", "multilabel_margin_loss", "soft_margin_loss",
+    "triplet_margin_loss", "multi_margin_loss", "binary_cross_entropy_with_logits", "dist", "pdist",
+    "cdist", "renorm", "logsumexp",
+)  # fmt: skip
 # They compute in fp32 unless the caller names a type.
-_FP32_OUTPUT = "prod softmax.int log_softmax.int cumprod cumsum sum sum.dim_IntList prod.dim_int".split()
-_WIDEST = "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add cat stack".split()
+_FP32_OUTPUT = (
+    "prod", "softmax.int", "log_softmax.int", "cumprod", "cumsum", "sum", "sum.dim_IntList",
+    "prod.dim_int",
+)  # fmt: skip
+# They compute in the widest type of their operands.
+_WIDEST = (
+    "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put",
+    "tensordot", "scatter_add", "cat", "stack",
+)  # fmt: skip
 
+_KEY = "AutocastPrivateUse1"
 _weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # id of a leaf -> the leaf, its cast
 
 
 @functools.cache
 def register() -> tuple[torch.library.Library, ...]:
     """Register the casts with torch, once; the libraries returned keep them registered."""
-    fallback = torch.library.Library("_", "IMPL")
-    fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    aten = torch.library.Library("aten", "IMPL")
+    fallback = torch.library.Library("_", "IMPL")  # type: ignore[no-untyped-call]
+    fallback.fallback(torch.library.fallthrough_kernel, _KEY)  # type: ignore[no-untyped-call]
+    aten = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for names, rule in (
         (_LOWER_PRECISION, _in_lower_precision),
         (_FP32, _in_fp32),
@@ -48,7 +59,8 @@ def register() -> tuple[torch.library.Library, ...]:
         for name in names:
             packet, _, overload = name.partition(".")
             func = getattr(getattr(torch.ops.aten, packet), overload or "default")
-            aten.impl(name, functools.partial(rule, func), "AutocastPrivateUse1")
+            cast = functools.partial(rule, func)
+            aten.impl(name, cast, _KEY)  # type: ignore[no-untyped-call]
     clear = torch.clear_autocast_cache
 
     def clear_both() -> None:
@@ -60,15 +72,14 @@ def register() -> tuple[torch.library.Library, ...]:
 
 
 def _without_autocast(func: Any, args: Any, kwargs: Any) -> Any:
-    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+    key = getattr(torch._C.DispatchKey, _KEY)
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
         return func(*args, **kwargs)
 
 
 def _in_lower_precision(func: Any, *args: Any, **kwargs: Any) -> Any:
-    dtype = torch.get_autocast_dtype(NAME)
-    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
-        args, kwargs = _cast((args, kwargs), dtype)
-        return func(*args, **kwargs)
+    args, kwargs = _cast((args, kwargs), torch.get_autocast_dtype(NAME))
+    return _without_autocast(func, args, kwargs)
 
 
 def _in_fp32(func: Any, *args: Any, **kwargs: Any) -> Any:

@@ -92,9 +92,7 @@ class LedgerBuilder:
         node = torch._C._current_autograd_node()
         return 0 if node is None else self._module_of_node.get(node._sequence_nr(), 0)
 
-    def operator(
-        self, name: str, *, flops: int, bytes_read: int, bytes_written: int, is_16bit: bool
-    ) -> None:
+    def operator(self, name: str, *, flops: int, bytes_read: int, bytes_written: int, is_16bit: bool) -> None:
         """Note an operator."""
         module = self._module()
         if len(self._module_stack) > 1:

@@ -26,7 +26,6 @@ MATRIX_PRODUCTS = {
 }
 
 
-
 def cublas_workspace_bytes(target: Target) -> int:
     """Return the workspace of a cuBLAS handle (cuda/CublasHandlePool.cpp, parseChosenWorkspaceSize)."""
     if 9 <= target.capability[0] <= 12:
@@ -110,7 +109,9 @@ def _flash_width(width: int) -> int:
     return rounded if rounded < 224 else 256
 
 
-def _flash_backward(target: Target, grad: Any, query: Any, key: Any, *rest: Any, **settings: Any) -> Iterator[int]:
+def _flash_backward(
+    target: Target, grad: Any, query: Any, key: Any, *rest: Any, **settings: Any
+) -> Iterator[int]:
     # flash_api.cpp, mha_bwd: row sums, the gradient of the queries in fp32, and that of expanded keys.
     batch, heads, length, width = query.shape
     held = [
@@ -122,7 +123,9 @@ def _flash_backward(target: Target, grad: Any, query: Any, key: Any, *rest: Any,
     yield sum(held)
 
 
-def _efficient_forward(target: Target, query: Any, key: Any, value: Any, *rest: Any, **settings: Any) -> Iterator[int]:
+def _efficient_forward(
+    target: Target, query: Any, key: Any, value: Any, *rest: Any, **settings: Any
+) -> Iterator[int]:
     # mem_eff_attention/kernel_forward.h: beyond 128 the output is accumulated in fp32 in memory.
     batch, heads, length, _ = query.shape
     if query.dtype in _HALF and max(query.shape[-1], value.shape[-1]) > 128:

@@ -41,7 +41,11 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
             kinds = [*module._foreach_supported_types, FakeTensor]
             enter(mock.patch.object(module, "_foreach_supported_types", kinds))
         # Quantised weights are subclasses of Parameter, which a fake tensor cannot become.
-        enter(mock.patch.object(torch, "sparse_coo_tensor", functools.partial(sparse_coo_tensor, torch.sparse_coo_tensor)))
+        enter(
+            mock.patch.object(
+                torch, "sparse_coo_tensor", functools.partial(sparse_coo_tensor, torch.sparse_coo_tensor)
+            )
+        )
         if is_quantized:
             import bitsandbytes
             import peft
@@ -54,7 +58,7 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
             enter(mock.patch.object(bitsandbytes.nn.Int8Params, "_quantize", _quantize_int8))
         # transformers takes another course for fake tensors, whose masks it believes it cannot look into.
         if hasattr(transformers.utils.import_utils, "is_fake_tensor"):
-            enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", lambda _tensor: False))
+            enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", return_value=False))
         # Tensors made from Python lists are made on the host and then moved.
         lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
@@ -63,10 +67,10 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
 
 
 def _apply(module: torch.nn.Module, convert: Callable[..., Any], recurse: bool = True) -> torch.nn.Module:
-    """Do what `Module._apply` does with `torch.__future__.set_overwrite_module_params_on_conversion(True)`."""
+    """Do what `Module._apply` does when torch.__future__ says that it makes new parameters."""
     if recurse:
         for child in module.children():
-            child._apply(convert)
+            child._apply(convert)  # type: ignore[no-untyped-call]
     for name, parameter in module._parameters.items():
         if parameter is None:
             continue
@@ -101,7 +105,7 @@ def _prepare(
     original: Callable[..., Any], empty_cache: Callable[[], None], *args: Any, **settings: Any
 ) -> Any:
     with (
-        mock.patch.object(torch.cuda, "is_available", lambda: True),
+        mock.patch.object(torch.cuda, "is_available", return_value=True),
         mock.patch.object(torch.cuda, "empty_cache", empty_cache),
     ):
         return original(*args, **settings)

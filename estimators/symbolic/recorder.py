@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -69,14 +70,7 @@ def _facts(func: Any) -> _OperatorFacts:
     )
 
 
-class _StorageRef(weakref.ref):
-    """A weak reference that knows the number of its tensor."""
-
-    __slots__ = ("number",)
-    number: int
-
-
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator below autograd, in forward and in backward.
 
     Enter it inside a `FakeTensorMode(allow_non_fake_inputs=True)`. Tensors on the host are real, so that
@@ -95,15 +89,15 @@ class Recorder(TorchDispatchMode):
         fake_mode: FakeTensorMode,
         builder: LedgerBuilder,
         target: Target,
-        on_error: Callable[[BaseException], None]
+        on_error: Callable[[BaseException], None],
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._builder = builder
         self._target = target
         self._on_error = on_error
         self._memo = ShapeMemo(fake_mode)
         self._numbers: dict[int, int] = {}  # storage -> tensor
-        self._refs: set[_StorageRef] = set()
+        self._refs: set[weakref.ref[torch.UntypedStorage]] = set()
 
     def number_of(self, tensor: torch.Tensor) -> int | None:
         """Return the number of a device tensor in the ledger, or None if it has no storage there."""
@@ -143,10 +137,8 @@ class Recorder(TorchDispatchMode):
             return moved
         result = values.data_dependent(func, args, kwargs)
         if result is NotImplemented:
-            if facts.is_functional:
-                result = self._memo.run(func, args, kwargs)
-            else:
-                result = func(*args, **kwargs)
+            run = self._memo.run if facts.is_functional else _run
+            result = run(func, args, kwargs)
         if facts.is_view:
             values.follow(func, args, kwargs, result)
             return result
@@ -196,13 +188,13 @@ class Recorder(TorchDispatchMode):
         number = self._builder.allocate(size)
         self._numbers[key] = number
 
-        def died(ref: _StorageRef) -> None:
+        def died(ref: weakref.ref[torch.UntypedStorage]) -> None:
             self._refs.discard(ref)
             if self._numbers.get(key) == number:
                 del self._numbers[key]
             self._builder.free(number)
 
-        self._refs.add(_StorageRef(storage, died))
+        self._refs.add(weakref.ref(storage, died))
         return size
 
     def _moved(self, source: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor | None:
@@ -234,6 +226,10 @@ class Recorder(TorchDispatchMode):
         return self._builder.assumed_scalar(tensor)
 
 
+def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
 def _is_on_device(args: Any, kwargs: dict[str, Any]) -> bool:
     for argument in args:
         if isinstance(argument, FakeTensor):
@@ -250,9 +246,9 @@ def _on_host(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func in _RANDOM_FILLS and args[0].numel() > _LARGE:
         return args[0]
     with no_dispatch():
-        if func in _RANDOM_FACTORIES:
+        if func in _RANDOM_FACTORIES and math.prod(args[0]) > _LARGE:
             kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
-            return torch.empty(args[0], **kwargs)
+            return torch.zeros(args[0], **kwargs)
         return func(*args, **kwargs)
 
 

@@ -65,7 +65,9 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
     def refused(error: BaseException) -> None:
         """Answer why there is no ledger; said once, by whoever sees the error first."""
         kind = "unreachable" if isinstance(error, UnreachableError) else "refused"
-        message = str(error) if isinstance(error, SizeupError) else f"{type(error).__name__}: {first_line(error)}"
+        message = (
+            str(error) if isinstance(error, SizeupError) else f"{type(error).__name__}: {first_line(error)}"
+        )
         _answer(answers, number=number, event=kind, message=message)
 
     status = 1

@@ -17,11 +17,11 @@ def register() -> torch.library.Library:
     `aten/src/ATen/native/SoftMax.cpp` (torch 2.13): fp16 on CUDA with dtype fp32 is one kernel with
     `half_to_float`; every other type is cast first.
     """
-    library = torch.library.Library("aten", "IMPL")
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     for name in ("softmax", "log_softmax"):
         packet, fused = getattr(_aten, name), getattr(_aten, f"_{name}")
         rule = functools.partial(_softmax, fused.default)
-        library.impl(packet.int, rule, "AutogradPrivateUse1")
+        library.impl(packet.int, rule, "AutogradPrivateUse1")  # type: ignore[no-untyped-call]
     return library
 
 

@@ -13,7 +13,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 
-def sparse_coo_tensor(original: Any, indices: Any, values: Any = None, size: Any = None, **settings: Any) -> Any:
+def sparse_coo_tensor(
+    original: Any, indices: Any, values: Any = None, size: Any = None, **settings: Any
+) -> Any:
     """Do what `torch.sparse_coo_tensor` does, for fake values with a stand-in."""
     if isinstance(values, FakeTensor):
         return SparseMatrix(indices, values, tuple(size))
@@ -61,7 +63,7 @@ class _Add(torch.autograd.Function):
         return dense
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return grad, ctx.like()
 
 
@@ -74,6 +76,6 @@ class _Multiply(torch.autograd.Function):
         return torch.empty((rows, dense.shape[1]), dtype=dense.dtype, device=dense.device)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         values, dense = ctx.saved_tensors
         return torch.empty_like(values), torch.empty_like(dense), None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from estimators.target import Target
 
 
-
 def substitute(func: Any, target: Target) -> Callable[..., Any] | None:
     """Return what to run in place of an operator, or None where it may run as it is."""
     if getattr(func, "namespace", None) != "bitsandbytes":
@@ -43,14 +42,17 @@ def _gemm_4bit(
     tokens = inputs.numel() // inputs.shape[-1]
     if _is_fused(target, inputs.dtype, tokens, shape[0], shape[1], blocksize):
         return torch.empty((*inputs.shape[:-1], shape[0]), dtype=inputs.dtype, device=inputs.device)
-    if absmax_8bit is not None:
+    if absmax_8bit is not None and absmax_offset is not None:
         absmax_dequantized = torch.empty_like(absmax_8bit, dtype=torch.float32)
-        absmax = absmax_dequantized + absmax_offset
+        absmax = absmax_dequantized.add(absmax_offset)
+    assert absmax is not None  # alive until the weight has been dequantised
     dequantized = torch.empty(shape, dtype=inputs.dtype, device=inputs.device)
     return torch.nn.functional.linear(inputs, dequantized, bias)
 
 
-def _is_fused(target: Target, dtype: torch.dtype, tokens: int, rows: int, columns: int, blocksize: int) -> bool:
+def _is_fused(
+    target: Target, dtype: torch.dtype, tokens: int, rows: int, columns: int, blocksize: int
+) -> bool:
     """Ask bitsandbytes whether it multiplies without making a 16-bit copy of the weight."""
     if tokens > 1536 or columns % blocksize or target.sm_count is None:
         return False
@@ -59,7 +61,7 @@ def _is_fused(target: Target, dtype: torch.dtype, tokens: int, rows: int, column
     except (ImportError, AttributeError):
         return False  # torch was built without CUDA, so the library cannot be asked
     properties = (target.sm_count, *target.capability)
-    with mock.patch.object(ops, "_gpu_dispatch_props", lambda _device: properties):
+    with mock.patch.object(ops, "_gpu_dispatch_props", return_value=properties):
         return bool(ops._gemm_4bit_use_custom_cuda(0, dtype, tokens, rows, columns))
 
 
@@ -102,9 +104,10 @@ def _int8_scaled_mm(
 ) -> torch.Tensor:
     library = torch.ops.bitsandbytes
     product = library.int8_linear_matmul.default(rows, weight)
-    return library.int8_mm_dequant.default(
+    output: torch.Tensor = library.int8_mm_dequant.default(
         product, row_scales, weight_scales, dtype=dtype or torch.float16, bias=bias
     )
+    return output
 
 
 def _int8_mm_dequant(

@@ -76,6 +76,7 @@ class _Trace:
             CudaAttention(self._target, self._kernels.add).in_place(),
             self._recorder,
         ):
+            torch.manual_seed(0)  # layers that are dropped by chance are the same in every trace
             workload = Workload(self._spec, self._device, empty_cache=self._builder.empty_cache)
             self._own_parameters(workload.model)
             with module_paths(workload.model, self._builder):
@@ -106,7 +107,9 @@ class _Trace:
         if self._spec.evaluation_batch_size is not None:
             workload.evaluate(watch)
         if self._spec.save:
-            self._builder.assumptions.append("saving copies one tensor at a time to the host, and takes no GPU memory")
+            self._builder.assumptions.append(
+                "saving copies one tensor at a time to the host, and takes no GPU memory"
+            )
 
     def _own_parameters(self, model: Any) -> None:
         self._builder.own(iter(range(self._builder.tensors)), Owner.WEIGHTS)

@@ -132,7 +132,9 @@ class Tracer:
                 return UnreachableError(answer["message"])
             case "refused":
                 return NotPossibleError(answer["message"])
-        return NotPossibleError(f"the process of the trace ended with code {answer['code']}: {self._log_tail()}")
+        return NotPossibleError(
+            f"the process of the trace ended with code {answer['code']}: {self._log_tail()}"
+        )
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 # Kinds of changes, ranked: first those after which the same numbers are computed as fast, then the same
 # numbers more slowly, then other numbers, then other weights, and last other data.
 KINDS = ("attention", "allocator", "loss", "checkpointing", "batch", "optimizer", "quantization", "length")
-_FREE = ("attention", "allocator", "loss")
+_ALWAYS_COMBINED = {"attention", "loss", "checkpointing"}
+_LEAST_LENGTH = 1 / 4
+"""Part of the length below which cutting the samples is no way to train on them."""
 _EIGHT_BIT = {
     "adamw": "adamw-8bit",
     "adamw-fused": "adamw-8bit",
@@ -67,50 +69,56 @@ def _changes(spec: TrialSpec, sizes: LargestSizes | None) -> Iterator[Change]:
         yield _change("loss", "fused loss (liger)", loss_kernel="liger")
     if spec.gradient_checkpointing == "none":
         yield _change("checkpointing", "gradient checkpointing", gradient_checkpointing="full")
-    for batch_size in smaller_batches(spec.batch_size, sizes.batch_size if sizes else None):
-        accumulation = spec.gradient_accumulation * (spec.batch_size // batch_size)
-        words = f"batch size {batch_size} with accumulation {accumulation}"
-        yield _change("batch", words, batch_size=batch_size, gradient_accumulation=accumulation)
+    for batch_size in smaller_batches(spec.batch_size, sizes):
+        yield _smaller_batch(spec, batch_size)
     if optimizer := _EIGHT_BIT.get(spec.optimizer):
         yield _change("optimizer", f"8-bit optimizer ({optimizer})", optimizer=optimizer)
     if spec.method not in PLAIN_METHODS and spec.quantization in ("none", "int8"):
         words = "frozen weights in 4 bits (QLoRA)" if spec.method == "lora" else "frozen weights in 4 bits"
         yield _change("quantization", f"{words}: nf4", quantization="nf4")
-    if sizes and sizes.sequence_length and sizes.sequence_length < spec.sequence_length:
-        words = f"sequences of {sizes.sequence_length:,} tokens"
-        yield _change("length", words, sequence_length=sizes.sequence_length)
+    length = sizes.sequence_length if sizes else None
+    if length is not None and _LEAST_LENGTH * spec.sequence_length <= length < spec.sequence_length:
+        words = f"sequences of {length:,} tokens"
+        yield _change("length", words, sequence_length=length)
 
 
-def smaller_batches(batch_size: int, largest: int | None) -> list[int]:
+def smaller_batches(batch_size: int, sizes: LargestSizes | None) -> list[int]:
     """Return up to two divisors of a batch size, with which accumulation keeps the whole batch.
 
-    The largest that fits as far as is known, and the next smaller one should accumulation need more; without
-    that knowledge, the largest and 1.
+    The largest that fits without accumulation, and the next smaller one should that need more; the largest
+    and 1 where nothing is known of what fits.
     """
     divisors = [size for size in range(batch_size - 1, 0, -1) if batch_size % size == 0]
-    if largest is None:
+    if sizes is None:
         return sorted({*divisors[:1], *divisors[-1:]}, reverse=True)
-    return [size for size in divisors if size <= largest][:2]
+    return [size for size in divisors if size <= (sizes.batch_size or 0)][:2]
 
 
-def combined_changes(spec: TrialSpec, possible: list[Change]) -> list[Change]:
-    """Return combinations of changes, ranked: checkpointing and what is free, with all subsets of the rest.
+def combined_changes(spec: TrialSpec, possible: list[Change], count: int) -> list[Change]:
+    """Return combinations of changes, ranked: checkpointing and what is free, with `count` of the others.
+
+    Each comes with expandable segments as well, which no trainer's file can ask for.
 
     Args:
         spec: The trial.
         possible: Single changes that no library refuses.
+        count: How many of a batch of one sample, an 8-bit optimizer and quantised weights.
     """
-    base = [change for change in possible if change.kinds <= {*_FREE, "checkpointing"}]
-    rest = [change for change in possible if change.kinds <= {"optimizer", "quantization"}]
+    base = [change for change in possible if change.kinds <= _ALWAYS_COMBINED]
+    allocator = [change for change in possible if change.kinds == {"allocator"}]
+    others = [change for change in possible if change.kinds <= {"optimizer", "quantization"}]
     if spec.batch_size > 1:
-        accumulation = spec.gradient_accumulation * spec.batch_size
-        words = f"batch size 1 with accumulation {accumulation}"
-        rest.append(_change("batch", words, batch_size=1, gradient_accumulation=accumulation))
-    combinations = (
-        [*base, *some] for count in range(len(rest) + 1) for some in itertools.combinations(rest, count)
-    )
+        others.append(_smaller_batch(spec, 1))
+    combinations = [[*base, *some] for some in itertools.combinations(others, count)]
+    combinations += [[*changes, *allocator] for changes in combinations if allocator]
     together = [_together(changes) for changes in combinations if len(changes) > 1]
     return sorted(together, key=lambda change: change.rank)
+
+
+def _smaller_batch(spec: TrialSpec, batch_size: int) -> Change:
+    accumulation = spec.gradient_accumulation * (spec.batch_size // batch_size)
+    words = f"batch size {batch_size} with accumulation {accumulation}"
+    return _change("batch", words, batch_size=batch_size, gradient_accumulation=accumulation)
 
 
 def _change(kind: str, words: str, **fields: Any) -> Change:

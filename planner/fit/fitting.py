@@ -74,9 +74,7 @@ def fit(
         suggestions = answer.suggestions
         if suggest and answer.verdict is not Verdict.FITS:
             on_stage("trying ways to make it fit")
-            suggestions = suggestions_for(
-                spec, facts, used, peak_process_bytes=answer.peak_process_bytes, sizes=sizes
-            )
+            suggestions = suggestions_for(answer, facts, used, sizes)
     found = {
         "largest_batch_size": sizes.batch_size if sizes else None,
         "longest_sequence": sizes.sequence_length if sizes else None,

@@ -93,9 +93,9 @@ def largest(
     step, failing = 1, None
     while found and not surely(found):
         failing, found, step = found, max(found - step, 0), 2 * step
-    if not found:
-        return None
-    return found if failing is None else _bisect(surely, found, failing)
+    if failing is not None:
+        found = _bisect(surely, found, failing)
+    return found or None
 
 
 def _edge(holds: Callable[[int], bool], *, start: int, limit: int) -> int:

@@ -9,7 +9,7 @@ from estimators.memory import Verdict, estimate_memory
 from estimators.symbolic.tracer import TraceRequest
 from estimators.target import Target
 from planner.fit.answer import Suggestion
-from planner.fit.changes import combined_changes, single_changes
+from planner.fit.changes import KINDS, combined_changes, single_changes
 from planner.fit.command_line import command_line
 from planner.fit.tracing import as_traced
 from profiler.errors import SizeupError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from estimators.symbolic.tracer import Tracer
+    from planner.fit.answer import FitAnswer
     from planner.fit.changes import Change
     from planner.fit.sizes import LargestSizes
     from profiler.catalog import GpuFacts
@@ -28,6 +29,9 @@ MOST = 6
 
 _LEAST_SAVING = 0.01
 """Part of the peak that a change must save to be worth a line, unless it makes the trial fit."""
+
+_STATE_BYTES = 8
+"""Most that the states of an optimizer take for each parameter: two floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,23 +45,29 @@ class Tried:
 
 
 def suggest(
-    spec: TrialSpec, gpu: GpuFacts, tracer: Tracer, *, peak_process_bytes: int, sizes: LargestSizes | None
+    answer: FitAnswer, gpu: GpuFacts, tracer: Tracer, sizes: LargestSizes | None
 ) -> tuple[Suggestion, ...]:
     """Return ways to make a trial fit on a GPU, ranked by how little they change the training.
 
-    Combinations are tried if no single change suffices that leaves the data as they are.
+    Combinations are tried, the smaller ones first, if no single change suffices that keeps the data.
 
     Args:
-        spec: A trial that does not surely fit.
+        answer: What is known of a trial that does not surely fit.
         gpu: The GPU.
         tracer: Traces the changed trials, all at once.
-        peak_process_bytes: What the trial needs as it is.
         sizes: The largest sizes of it that fit; None if they are not known.
     """
-    tried = _try(single_changes(spec, sizes), spec, gpu, tracer)
-    if not any(attempt.fits and "length" not in attempt.change.kinds for attempt in tried):
-        possible = [attempt.change for attempt in tried]
-        tried += _try(combined_changes(spec, possible), spec, gpu, tracer)
+    spec = answer.spec
+    least = answer.peak_process_bytes * _LEAST_SAVING
+    singles = single_changes(spec, sizes)
+    if answer.basis.trainable_parameters * _STATE_BYTES < least:
+        singles = [change for change in singles if "optimizer" not in change.kinds]
+    tried = _try(singles, spec, gpu, tracer)
+    possible = list({attempt.change.kinds: attempt.change for attempt in tried}.values())
+    for count in range(len(KINDS)):
+        if any(attempt.fits and "length" not in attempt.change.kinds for attempt in tried):
+            break
+        tried += _try(combined_changes(spec, possible, count), spec, gpu, tracer)
     return tuple(
         Suggestion(
             change=attempt.change.words,
@@ -66,17 +76,19 @@ def suggest(
             peak_process_bytes=attempt.peak_process_bytes,
             fits=attempt.fits,
         )
-        for attempt in best(tried, peak_process_bytes=peak_process_bytes)
+        for attempt in best(tried, most_bytes=answer.peak_process_bytes - least)
     )
 
 
 def _try(changes: Sequence[Change], spec: TrialSpec, gpu: GpuFacts, tracer: Tracer) -> list[Tried]:
     made = [(change, changed) for change in changes if (changed := change.applied_to(spec)) is not None]
     target = Target.of(gpu)
-    ledgers = tracer.trace_all([TraceRequest(spec=as_traced(changed), target=target) for _, changed in made])
+    to_trace = list(dict.fromkeys(as_traced(changed) for _, changed in made))
+    traced = tracer.trace_all([TraceRequest(spec=other, target=target) for other in to_trace])
+    ledgers = dict(zip(to_trace, traced, strict=True))
     tried = []
-    for (change, changed), ledger in zip(made, ledgers, strict=True):
-        if isinstance(ledger, SizeupError):
+    for change, changed in made:
+        if isinstance(ledger := ledgers[as_traced(changed)], SizeupError):
             continue  # a library refuses it, such as liger without Triton
         estimate = estimate_memory(ledger, changed, gpu)
         tried.append(
@@ -90,14 +102,14 @@ def _try(changes: Sequence[Change], spec: TrialSpec, gpu: GpuFacts, tracer: Trac
     return tried
 
 
-def best(tried: Sequence[Tried], *, peak_process_bytes: int) -> list[Tried]:
+def best(tried: Sequence[Tried], *, most_bytes: float) -> list[Tried]:
     """Return up to `MOST` of what was tried, ranked, those that fit before all others.
 
-    What saves next to nothing is dropped. Of several batch sizes, the largest that fits stands for all. A
-    combination that does not fit, or of which a part alone does, says nothing.
+    What neither fits nor needs less than `most_bytes` is dropped. Of several batch sizes, the largest that
+    fits stands for all. A combination of which a part alone fits says nothing, nor does one that does not
+    fit; only if nothing does, the one that needs least says how far it is.
     """
-    enough = peak_process_bytes * (1 - _LEAST_SAVING)
-    saving = [attempt for attempt in tried if attempt.fits or attempt.peak_process_bytes < enough]
+    saving = [attempt for attempt in tried if attempt.fits or attempt.peak_process_bytes < most_bytes]
     fitting: list[Tried] = []
     for attempt in sorted((attempt for attempt in saving if attempt.fits), key=_rank):
         if not any(less.change.kinds <= attempt.change.kinds for less in fitting):
@@ -107,6 +119,10 @@ def best(tried: Sequence[Tried], *, peak_process_bytes: int) -> list[Tried]:
     for attempt in saving:
         if len(attempt.change.kinds) == 1 and attempt.change.kinds not in known:
             others[attempt.change.kinds] = attempt  # of two batch sizes, the smaller one
+    if not fitting and saving:
+        nearest = min(saving, key=lambda attempt: attempt.peak_process_bytes)
+        others[nearest.change.kinds] = nearest
+        return sorted(others.values(), key=_rank)[-MOST:]
     return sorted([*fitting, *others.values()][:MOST], key=_rank)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from profiler.spec import TrialSpec
@@ -12,10 +12,16 @@ _MICRO_BATCHES = 2
 
 
 def as_traced(spec: TrialSpec) -> TrialSpec:
-    """Return the trial to trace: with equal shapes, two micro-batches stand for any greater number."""
+    """Return the trial to trace: with equal shapes, two micro-batches stand for any greater number.
+
+    Nor does the allocator matter to a trace, but only to its replay.
+    """
+    changes: dict[str, Any] = {}
+    if spec.allocator != "default":
+        changes["allocator"] = "default"
     if is_shortened(spec):
-        return spec.with_changes(gradient_accumulation=_MICRO_BATCHES)
-    return spec
+        changes["gradient_accumulation"] = _MICRO_BATCHES
+    return spec.with_changes(**changes) if changes else spec
 
 
 def is_shortened(spec: TrialSpec) -> bool:
