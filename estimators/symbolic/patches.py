@@ -58,12 +58,16 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
             enter(mock.patch.object(bitsandbytes.nn.Int8Params, "_quantize", _quantize_int8))
         # transformers takes another course for fake tensors, whose masks it believes it cannot look into.
         if hasattr(transformers.utils.import_utils, "is_fake_tensor"):
-            enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", return_value=False))
+            enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", _is_no_fake))
         # Tensors made from Python lists are made on the host and then moved.
         lifted = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifted)
         yield
+
+
+def _is_no_fake(tensor: object) -> bool:
+    return False  # not a mock's return value: a mock would keep the tensors it was asked about
 
 
 def _apply(module: torch.nn.Module, convert: Callable[..., Any], recurse: bool = True) -> torch.nn.Module:

@@ -63,6 +63,7 @@ class _Trace:
         self._recorder = Recorder(self._fake_mode, self._builder, target, on_error)
         self._kernels: set[str] = set()
         self._step = 0
+        self._ended = 0
         autocast.register()
         softmax.register()
 
@@ -79,6 +80,7 @@ class _Trace:
             torch.manual_seed(0)  # layers that are dropped by chance are the same in every trace
             workload = Workload(self._spec, self._device, empty_cache=self._builder.empty_cache)
             self._own_parameters(workload.model)
+            self._ended = self._builder.tensors
             with module_paths(workload.model, self._builder):
                 self._run_steps(workload, steps)
             parameters = count_parameters(workload.model)
@@ -91,8 +93,11 @@ class _Trace:
         @contextlib.contextmanager
         def watch(phase: Phase) -> Iterator[None]:
             first = self._builder.tensors
+            if phase in (Phase.FORWARD, Phase.EVALUATION):  # what was made since the last phase is its batch
+                self._builder.own(iter(range(self._ended, first)), Owner.INPUTS)
             self._builder.mark(phase, step=self._step)
             yield
+            self._ended = self._builder.tensors
             if phase is Phase.FORWARD:
                 self._builder.keep_activations(first, head)
             elif phase is Phase.BACKWARD:
