@@ -50,7 +50,8 @@ def buffers(target: Target, func: Any, args: Any, kwargs: Any, outputs: Any) -> 
         yield from formula(target, *args, **kwargs)
 
 
-def _up(size: int, multiple: int) -> int:
+def round_up(size: int, multiple: int) -> int:
+    """Return the next multiple."""
     return -(-size // multiple) * multiple
 
 
@@ -87,7 +88,7 @@ def _flash_forward(target: Target, query: Any, key: Any, *rest: Any, **settings:
     splits = _flash_splits(blocks, 2 * target.sm_count, -(-key.shape[2] // key_block))
     if splits > 1:
         yield 4 * splits * batch * heads * length
-        yield 4 * splits * batch * heads * length * _flash_width(width)
+        yield 4 * splits * batch * heads * length * flash_width(width)
 
 
 def _flash_splits(blocks: int, slots: int, key_blocks: int) -> int:
@@ -104,8 +105,9 @@ def _flash_splits(blocks: int, slots: int, key_blocks: int) -> int:
     return next(splits for splits, reached in occupancy.items() if reached >= 0.85 * best)
 
 
-def _flash_width(width: int) -> int:
-    rounded = _up(width, 32)
+def flash_width(width: int) -> int:
+    """Return the width of the fp32 accumulators of flash attention (head_size_rounded)."""
+    rounded = round_up(width, 32)
     return rounded if rounded < 224 else 256
 
 
@@ -115,8 +117,8 @@ def _flash_backward(
     # flash_api.cpp, mha_bwd: row sums, the gradient of the queries in fp32, and that of expanded keys.
     batch, heads, length, width = query.shape
     held = [
-        4 * batch * heads * _up(length, 128),
-        4 * batch * _up(length, 128) * heads * _flash_width(width),
+        4 * batch * heads * round_up(length, 128),
+        4 * batch * round_up(length, 128) * heads * flash_width(width),
     ]
     if key.shape[1] != heads:
         held += [query.element_size() * batch * key.shape[2] * heads * width] * 2
@@ -156,8 +158,8 @@ def _efficient_workspace(
         if heads >= 256 and keys <= 2 * columns:
             splits = 1
         splits = max(min(splits, 200 // heads), 1)
-        key_floats = splits * columns * (_up(width, rows) + _up(value_width, rows))
-    return 4 * heads * _up(query_floats + key_floats, 4)
+        key_floats = splits * columns * (round_up(width, rows) + round_up(value_width, rows))
+    return 4 * heads * round_up(query_floats + key_floats, 4)
 
 
 def _efficient_tile(capability: tuple[int, int], dtype: torch.dtype, width: int) -> tuple[int, int, bool]:
@@ -179,7 +181,7 @@ def _efficient_tile(capability: tuple[int, int], dtype: torch.dtype, width: int)
 def _cudnn_backward(target: Target, grad: Any, query: Any, *rest: Any, **settings: Any) -> Iterator[int]:
     # cuDNN does not say; its frontend documents an fp32 gradient of the queries and their row sums.
     batch, heads, length, width = query.shape
-    yield 4 * batch * heads * _up(length, 128) * (width + 1)
+    yield 4 * batch * heads * round_up(length, 128) * (width + 1)
 
 
 _BUFFERS: dict[Any, Callable[..., Iterator[int]]] = {

@@ -15,6 +15,7 @@ from estimators.symbolic import autocast, softmax
 from estimators.symbolic.attention import CudaAttention
 from estimators.symbolic.builder import LedgerBuilder, module_paths
 from estimators.symbolic.device import symbolic_device
+from estimators.symbolic.flash_attention import flash_attention
 from estimators.symbolic.patches import as_on_cuda
 from estimators.symbolic.recorder import Recorder
 from profiler.measurement import Phase
@@ -68,13 +69,15 @@ class _Trace:
         softmax.register()
 
     def run(self, steps: int) -> Ledger:
+        spec, chosen = self._spec, self._kernels.add
         with (
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
             torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
-            as_on_cuda(self._builder.empty_cache, is_quantized=self._spec.quantization != "none"),
+            as_on_cuda(self._builder.empty_cache, is_quantized=spec.quantization != "none"),
+            CudaAttention(self._target, chosen).in_place(),
+            flash_attention(self._target, chosen),
             self._fake_mode,
-            CudaAttention(self._target, self._kernels.add).in_place(),
             self._recorder,
         ):
             torch.manual_seed(0)  # layers that are dropped by chance are the same in every trace

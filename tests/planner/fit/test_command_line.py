@@ -45,9 +45,9 @@ OPTIONS = st.fixed_dictionaries(
     },
 )
 CHOSEN = (
-    "task", "quantization", "double_quant", "kbit_prepare", "precision", "optimizer", "gradient_checkpointing",
-    "reentrant", "attention", "padding_mask", "loss_kernel", "use_cache", "compile", "loop", "allocator",
-    "parallel", "save",
+    "task", "quantization", "double_quant", "kbit_prepare", "precision", "optimizer",
+    "gradient_checkpointing", "reentrant", "attention", "padding_mask", "loss_kernel", "use_cache",
+    "compile", "loop", "allocator", "parallel", "save",
 )  # fmt: skip
 VALUES = {
     "task": ["causal-lm", "sequence-classification"],

@@ -2,6 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estimators.gpu_memory import gpu_memory
+from estimators.residuals import memory_residuals
 from planner.fit.sizes import largest, largest_sizes, number_of_length, rounded_length
 from profiler.catalog import find_gpu
 from profiler.errors import NotPossibleError
@@ -69,9 +71,10 @@ def test_nothing_fits_a_model_that_is_too_large():
 
 
 def test_a_length_that_fits_is_not_rounded_away():
-    tracer = InventedTracer(lambda spec: spec.sequence_length * 15 * MIB)  # 1,024 tokens are too many
-    assert largest_sizes(spec(sequence_length=940), T4, tracer).sequence_length == 940
-    assert largest_sizes(spec(sequence_length=890), T4, tracer).sequence_length == 896
+    room = gpu_memory(T4).room_bytes_range[0] / (1 + memory_residuals().high)
+    tracer = InventedTracer(lambda spec: spec.sequence_length * int(room / 1000))
+    assert largest_sizes(spec(sequence_length=980), T4, tracer).sequence_length == 980
+    assert largest_sizes(spec(sequence_length=900), T4, tracer).sequence_length == 960
 
 
 def test_images_have_a_batch_only():
