@@ -16,6 +16,7 @@ from estimators.symbolic.attention import CudaAttention
 from estimators.symbolic.builder import LedgerBuilder, module_paths
 from estimators.symbolic.device import symbolic_device
 from estimators.symbolic.flash_attention import flash_attention
+from estimators.symbolic.liger import liger
 from estimators.symbolic.patches import as_on_cuda
 from estimators.symbolic.recorder import Recorder
 from profiler.measurement import Phase
@@ -77,6 +78,7 @@ class _Trace:
             as_on_cuda(self._builder.empty_cache, is_quantized=spec.quantization != "none"),
             CudaAttention(self._target, chosen).in_place(),
             flash_attention(self._target, chosen),
+            liger(),
             self._fake_mode,
             self._recorder,
         ):

@@ -12,6 +12,7 @@ import torch
 from profiler.errors import NotPossibleError
 from profiler.measurement import Phase
 from profiler.workload.batches import Batches
+from profiler.workload.liger import apply_liger
 from profiler.workload.methods import after_optimizer_step, apply_method
 from profiler.workload.model import autocast_dtype, build_model
 from profiler.workload.optimizers import build_optimizer
@@ -64,7 +65,7 @@ class Workload:
         self.config = model.config
         model = apply_method(model, spec)
         if spec.loss_kernel == "liger":
-            _apply_liger(model, device)
+            apply_liger(model, device)
         self.model = model.train()
         self.optimizer = build_optimizer(model, spec)
         self._forward = torch.compile(model) if spec.compile else model
@@ -156,18 +157,6 @@ def _attention_kernel(spec: TrialSpec) -> AbstractContextManager[Any]:
 
         return sdpa_kernel(getattr(SDPBackend, backend))
     return contextlib.nullcontext()
-
-
-def _apply_liger(model: Any, device: torch.device) -> None:
-    if device.type != "cuda":
-        raise NotPossibleError("loss_kernel liger is written in Triton and needs a CUDA device")
-    try:
-        from transformers.integrations.liger import apply_liger_kernel
-
-        only_loss = {"rope": False, "swiglu": False, "rms_norm": False, "fused_linear_cross_entropy": True}
-        apply_liger_kernel(model, only_loss)
-    except (ImportError, TypeError) as error:
-        raise NotPossibleError(f"loss_kernel liger cannot be applied: {error}") from None
 
 
 def _total(counts: list[int | None]) -> int | None:
