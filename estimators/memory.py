@@ -10,10 +10,10 @@ from estimators.allocator import Replay, replay
 from estimators.gpu_memory import GpuMemory, gpu_memory
 from estimators.ledger import Ledger, Owner
 from estimators.residuals import Residuals, memory_residuals
+from profiler.measurement import Phase
 
 if TYPE_CHECKING:
     from profiler.catalog import GpuFacts
-    from profiler.measurement import Phase
     from profiler.spec import TrialSpec
 
 
@@ -63,6 +63,8 @@ class MemoryEstimate:
     peak_at: Moment
     phase_peaks_bytes: dict[str, int]
     """Peak of allocated memory in each phase, over all steps."""
+    step_peaks_reserved_bytes: tuple[int, ...]
+    """Peak of reserved memory in each step: what varying lengths make of it."""
     gpu_memory: GpuMemory
     residuals: Residuals
 
@@ -93,6 +95,7 @@ def estimate_memory(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> MemoryEst
         breakdown_bytes={**_breakdown(ledger, free), "context": card.context_bytes},
         peak_at=moment(ledger, free.peak_reserved_event or 0),
         phase_peaks_bytes=_phase_peaks(ledger, free),
+        step_peaks_reserved_bytes=_step_peaks(ledger, free),
         gpu_memory=card,
         residuals=residuals,
     )
@@ -170,6 +173,14 @@ def _breakdown(ledger: Ledger, free: Replay) -> dict[str, int]:
         parts[owner.name.lower()] = int(ledger.sizes[live][ledger.owners[live] == owner].sum())
     parts["fragmentation"] = free.peak_reserved_bytes - sum(parts.values())
     return parts
+
+
+def _step_peaks(ledger: Ledger, free: Replay) -> tuple[int, ...]:
+    peaks: dict[int, int] = {}
+    for mark, phase in zip(ledger.marks, free.phases, strict=True):
+        if mark.phase in (Phase.FORWARD, Phase.BACKWARD, Phase.OPTIMIZER):
+            peaks[mark.step] = max(peaks.get(mark.step, 0), phase.reserved_bytes)
+    return tuple(peaks.values())
 
 
 def _phase_peaks(ledger: Ledger, free: Replay) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Liger's fused linear cross-entropy, whose package need not be installed: what its kernels allocate.
 
-From src/liger_kernel/ops/fused_linear_cross_entropy.py of Liger-Kernel 0.6: the logits of a chunk of tokens at
-a time, turned in place into their gradient, from which that of the hidden states follows at once.
+From src/liger_kernel/ops/fused_linear_cross_entropy.py of Liger-Kernel (commit 00eba63, 2026): the logits of a
+chunk of tokens at a time, turned in place into their gradient, from which that of the hidden states follows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _apply(model: Any, device: torch.device) -> None:
         hidden = logits.reshape(-1, logits.shape[-1])
         return _FusedLoss.apply(hidden, head.weight, targets.view(-1))
 
-    head.forward = _hidden_states
+    head.forward = _hidden_states  # type: ignore[method-assign,assignment]
     base.loss_function = loss
 
 

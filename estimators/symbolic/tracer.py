@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     from estimators.target import Target
     from profiler.spec import TrialSpec
 
-STEPS = 3
-"""Optimizer steps of a trace: without optimizer state, with it, and with all that a step leaves behind."""
+_STEPS = 3  # without optimizer state, with it, and with all that a step leaves behind
+_STEPS_OF_A_HISTOGRAM = 16
+_MOST_STEPS = 64
+
+
+def steps_of(spec: TrialSpec) -> int:
+    """Return how many optimizer steps tell the peak of a spec: of varying lengths, more than three."""
+    if isinstance(spec.lengths, tuple):
+        return min(max(_STEPS, len(spec.lengths)), _MOST_STEPS)
+    return _STEPS if spec.lengths is None else _STEPS_OF_A_HISTOGRAM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +42,17 @@ class TraceRequest:
 
     spec: TrialSpec
     target: Target
-    steps: int = STEPS
+    steps: int | None = None
+    """Optimizer steps; None takes `steps_of` the spec."""
 
     @property
     def path(self) -> Path:
         """Where the cache has, or will have, the ledger."""
-        content = {"spec": self.spec.canonical, "target": self.target.name, "steps": self.steps}
+        content = {
+            "spec": self.spec.canonical,
+            "target": self.target.name,
+            "steps": self.steps or steps_of(self.spec),
+        }
         return cached_path("ledger", content)
 
 
@@ -69,7 +82,7 @@ class Tracer:
     ) -> None:
         self.close()
 
-    def trace(self, spec: TrialSpec, target: Target, *, steps: int = STEPS) -> Ledger:
+    def trace(self, spec: TrialSpec, target: Target, *, steps: int | None = None) -> Ledger:
         """Return the ledger of a spec.
 
         Raises:
@@ -105,7 +118,7 @@ class Tracer:
                 "spec": request.spec.canonical,
                 "capability": request.target.capability,
                 "sm_count": request.target.sm_count,
-                "steps": request.steps,
+                "steps": request.steps or steps_of(request.spec),
                 "path": str(path),
             }
             for request, path in zip(requests, paths, strict=True)

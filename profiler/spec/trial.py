@@ -91,7 +91,7 @@ class TrialSpec(BaseModel):
     )
     loop: Literal["trainer", "raw", "function"] = Field(
         default="trainer",
-        description="Lifetimes of HF Trainer, of a plain loop that keeps its outputs, or of a step in a function.",
+        description="Lifetimes of HF Trainer, of a plain loop that keeps its outputs, or of a step function.",
     )
     empty_cache_every: CountOrZero = Field(
         default=0, description="Empty the allocator's cache after every N steps; 0 never does."
