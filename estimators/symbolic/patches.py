@@ -15,12 +15,16 @@ import torch
 import torch.optim.optimizer
 import torch.utils._foreach_utils
 import transformers.utils.import_utils
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._subclasses.fake_tensor import FakeTensor, in_kernel_invocation_manager
 
+from estimators.symbolic.device import NAME
 from estimators.symbolic.sparse import sparse_coo_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+_DATA: Any = torch.Tensor.data
 
 
 @contextlib.contextmanager
@@ -35,6 +39,8 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
         enter = stack.enter_context
         # Module.to swaps or overwrites parameters in place, which fake tensors refuse.
         enter(mock.patch.object(torch.nn.Module, "_apply", _apply))
+        # Methods that keep weights on the host meanwhile exchange the data of their parameters.
+        enter(mock.patch.object(torch.Tensor, "data", property(_DATA.__get__, _set_data)))
         # Optimizers and gradient clipping take their foreach form for plain tensors on this device.
         for name in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
             module = sys.modules[name]  # torch.optim deletes its name for it
@@ -64,6 +70,21 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
         torch._C._set_only_lift_cpu_tensors(True)
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifted)
         yield
+
+
+def _set_data(tensor: torch.Tensor, data: torch.Tensor) -> None:
+    """Set a tensor's data; a device tensor that shall be on the host stays fake, without storage here."""
+    if not isinstance(tensor, FakeTensor):
+        _DATA.__set__(tensor, data)
+        return
+    if not isinstance(data, FakeTensor):
+        with in_kernel_invocation_manager(tensor.fake_mode):
+            layout = torch.empty_strided(data.shape, data.stride(), dtype=data.dtype, device="meta")
+        _DATA.__set__(tensor, FakeTensor(tensor.fake_mode, layout, torch.device(NAME, 0)))
+        tensor.fake_device = torch.device("cpu")
+        return
+    _DATA.__set__(tensor, data)
+    tensor.fake_device = data.fake_device
 
 
 def _is_no_fake(tensor: object) -> bool:

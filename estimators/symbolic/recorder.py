@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from estimators.symbolic import values
+from estimators.symbolic import host, values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
 from estimators.symbolic.internals import MATRIX_PRODUCTS, buffers, cublas_workspace_bytes, on_device
@@ -31,17 +30,6 @@ if TYPE_CHECKING:
 
 _aten = torch.ops.aten
 _16BIT = {torch.float16, torch.bfloat16}
-# Filling large host tensors with random numbers takes longer than everything else, and no value of them is
-# ever looked at: they stay as they were made.
-_RANDOM_FILLS = {
-    _aten.normal_.default,
-    _aten.uniform_.default,
-    _aten.random_.default,
-    _aten.bernoulli_.float,
-    _aten.exponential_.default,
-}
-_RANDOM_FACTORIES = {_aten.randn.default, _aten.rand.default, _aten.randn.generator, _aten.rand.generator}
-_LARGE = 1 << 16
 _DEVICE = torch.ops.prim.device.default
 
 
@@ -121,7 +109,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _is_on_device(args, kwargs):
-            return _on_host(func, args, kwargs)
+            return host.run(func, args, kwargs)
         facts = _facts(func)
         if facts.decomposes:
             with self:
@@ -240,16 +228,6 @@ def _is_on_device(args: Any, kwargs: dict[str, Any]) -> bool:
     if device is not None and torch.device(device).type == NAME:
         return True
     return any(isinstance(argument, FakeTensor) for argument in kwargs.values())
-
-
-def _on_host(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    if func in _RANDOM_FILLS and args[0].numel() > _LARGE:
-        return args[0]
-    with no_dispatch():
-        if func in _RANDOM_FACTORIES and math.prod(args[0]) > _LARGE:
-            kwargs = {name: value for name, value in kwargs.items() if name != "generator"}
-            return torch.zeros(args[0], **kwargs)
-        return func(*args, **kwargs)
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from planner.fit.answer import FitAnswer, PeakAt
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
+# What a table of sizes would round to zero.
+_LEAST_SHOWN_MIB, _LEAST_SHOWN_GIB = 0.05, 0.0005
 _STYLES = {Verdict.FITS: "green", Verdict.DOES_NOT_FIT: "red", Verdict.CANNOT_TELL: "yellow"}
 _SHORT_COLUMNS = ("gpu", "verdict", "peak_process_bytes", "usable_bytes", "headroom_bytes")
 
@@ -113,7 +115,10 @@ class _Report:
         parts = [*self._answer.breakdown_bytes.items(), ("peak process", self._answer.peak_process_bytes)]
         self._write(f"The process at its peak, in {_moment(self._answer.basis.peak_at)}:")
         self._write("")
-        self._sized("part", [(name.replace("_", " "), size) for name, size in parts if size])
+        least = (
+            _LEAST_SHOWN_GIB * _GIB if self._answer.peak_process_bytes >= _GIB else _LEAST_SHOWN_MIB * _MIB
+        )
+        self._sized("part", [(name.replace("_", " "), size) for name, size in parts if size >= least])
 
     def _sized(self, header: str, sizes: list[tuple[str, int]]) -> None:
         rows = [{header: name, "size_bytes": size} for name, size in sizes]
