@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from estimators.allocator import Replay, replay
-from estimators.gpu_memory import GpuMemory, gpu_memory
 from estimators.ledger import Ledger, Owner
 from estimators.residuals import Residuals, memory_residuals
+from profiler.catalog.gpu_memory import GpuMemory, gpu_memory
 from profiler.measurement import Phase
 
 if TYPE_CHECKING:

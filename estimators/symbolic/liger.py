@@ -1,7 +1,7 @@
 """Liger's fused linear cross-entropy, whose package need not be installed: what its kernels allocate.
 
 From src/liger_kernel/ops/fused_linear_cross_entropy.py of Liger-Kernel (commit 00eba63, 2026): the logits of
-a chunk of tokens at a time, turned in place into their gradient, from which that of the hidden states follows.
+a chunk of tokens at a time, turned in place into their gradient, from which the hidden states' follows.
 """
 
 from __future__ import annotations

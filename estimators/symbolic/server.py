@@ -76,7 +76,7 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
         target = Target(capability=tuple(request["capability"]), sm_count=request["sm_count"])
         spec = TrialSpec.from_canonical(request["spec"])
         ledger = trace(spec, target, steps=request["steps"], on_error=refused)
-        ledger.facts["peak_resident_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        ledger.facts["peak_resident_bytes"] = _peak_resident_bytes()
         ledger.facts["seconds"] = {"imports": import_seconds, "trace": time.perf_counter() - started}
         write_ledger(ledger, Path(request["path"]))
         _answer(answers, number=number, event="traced")
@@ -91,6 +91,11 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _peak_resident_bytes() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of the two systems
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _answer(descriptor: int, **content: Any) -> None:

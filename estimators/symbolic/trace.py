@@ -85,6 +85,10 @@ class _Trace:
             torch.manual_seed(0)  # layers that are dropped by chance are the same in every trace
             workload = Workload(self._spec, self._device, empty_cache=self._builder.empty_cache)
             self._own_parameters(workload.model)
+            if _has_experts(workload.config):
+                self._builder.assumptions.append(
+                    "experts run as grouped products, whose memory does not depend on the routing"
+                )
             self._ended = self._builder.tensors
             with module_paths(workload.model, self._builder):
                 self._run_steps(workload, steps)
@@ -132,6 +136,14 @@ class _Trace:
 
     def _own(self, tensors: Iterator[torch.Tensor], owner: Owner) -> None:
         self._builder.own((self._recorder.number_of(tensor) for tensor in tensors), owner)
+
+
+def _has_experts(config: Any) -> bool:
+    text = config.get_text_config()
+    return any(
+        (getattr(text, name, None) or 0) > 1
+        for name in ("num_experts", "num_local_experts", "n_routed_experts")
+    )
 
 
 def _states(optimizer: Any) -> Iterator[torch.Tensor]:

@@ -67,7 +67,7 @@ class Tracer:
     """
 
     def __init__(self, *, jobs: int | None = None) -> None:
-        self._jobs = jobs or min(len(os.sched_getaffinity(0)), 4)
+        self._jobs = jobs or min(_cores(), 4)
         self._process: subprocess.Popen[str] | None = None
         self._log: Any = None
 
@@ -152,6 +152,8 @@ class Tracer:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
             return self._process
+        if not hasattr(os, "fork"):
+            raise NotPossibleError("traces run in forked processes, which Windows does not have: use WSL")
         self.close()
         self._log = tempfile.TemporaryFile(prefix="sizeup-trace-")  # noqa: SIM115  # closed in `close`
         read_end, write_end = os.pipe()
@@ -189,6 +191,12 @@ class Tracer:
         self._process = None
         self._answers.close()
         self._log.close()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what this process may use, where that is known
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _is_writable(folder: Path) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from estimators.gpu_memory import gpu_memory
 from estimators.target import Target
 from profiler.catalog import find_gpu, gpus
+from profiler.catalog.gpu_memory import gpu_memory
 from profiler.catalog.gpus import gpu_by_driver_name
 from profiler.devices.nvml import gpu_state, visible_gpu
 from profiler.errors import NotPossibleError, UsageError

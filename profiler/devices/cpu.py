@@ -151,6 +151,10 @@ class CpuMeter:
             figures["peak_process_bytes"] = max(self._peak_process)
         return figures
 
+    def notes(self) -> Sequence[str]:
+        """Return nothing: the figures say it all."""
+        return []
+
 
 def _busy_seconds(times: Any) -> float:
     """Sum the times of all processors at work: not idle, not waiting for a disk, guests counted once."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiler.catalog.gpus import gpu_by_driver_name
 from profiler.devices.host_memory import host_out_of_memory
@@ -23,11 +23,29 @@ if TYPE_CHECKING:
     from profiler.devices.protocol import Watch
     from profiler.spec import TrialSpec
 
+_Timer = TypeVar("_Timer", bound="EventTimer")
 _ALLOCATOR_VARIABLES = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 # Texts of errors that mean the card, not the trial, is the matter.
 _LOST = ("ECC", "device is lost", "has fallen off the bus", "GPU is lost", "unspecified launch failure")
+
+
+def allocator_variables(spec: TrialSpec | None) -> dict[str, str]:
+    """Return the environment variables that give torch the allocator of a spec, the user's settings kept."""
+    variables: dict[str, str] = {}
+    if spec is not None and spec.allocator == "expandable":
+        # The older name, where a user has set it, wins (c10/cuda/CUDAAllocatorConfig.h).
+        for name in _ALLOCATOR_VARIABLES:
+            if name == _ALLOCATOR_VARIABLES[0] or name in os.environ:
+                given = [os.environ[name]] if os.environ.get(name) else []
+                variables[name] = ",".join([*given, "expandable_segments:True"])
+    return variables
+
+
+def user_allocator_settings() -> str | None:
+    """Return what the user has set of torch's allocator in the environment, or None."""
+    return " ".join(f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ) or None
 
 
 class CudaDevice:
@@ -48,14 +66,8 @@ class CudaDevice:
 
     def child_environment(self, spec: TrialSpec | None) -> dict[str, str]:
         """Return the variables that show one GPU, by the driver's order, and set the allocator."""
-        variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self._visible_name()}
-        if spec is not None and spec.allocator == "expandable":
-            # The older name, where a user has set it, wins (c10/cuda/CUDAAllocatorConfig.h).
-            for name in _ALLOCATOR_VARIABLES:
-                if name == _ALLOCATOR_VARIABLES[0] or name in os.environ:
-                    given = [os.environ[name]] if os.environ.get(name) else []
-                    variables[name] = ",".join([*given, "expandable_segments:True"])
-        return variables
+        place = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": self._visible_name()}
+        return {**place, **allocator_variables(spec)}
 
     def _state(self) -> GpuState:
         return gpu_state(visible_gpu(self.index))
@@ -72,14 +84,13 @@ class CudaDevice:
             NotPossibleError: If there is no driver or no such card.
         """
         state = self._state()
-        settings = [f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ]
         return {
             "device_name": state.name,
             "device_uuid": state.uuid,
             "driver_version": state.driver_version,
             "device_memory_bytes": state.memory_total_bytes,
             "power_limit_watts": state.power_limit_watts,
-            "allocator_settings": " ".join(settings) or None,
+            "allocator_settings": user_allocator_settings(),
         }
 
     def torch_device(self) -> torch.device:
@@ -242,15 +253,17 @@ class CudaMeter:
         self._figures["warmup_peak_allocated_bytes"] = allocated
         self._figures["warmup_peak_reserved_bytes"] = reserved
 
-    @contextlib.contextmanager
-    def timing(self) -> Iterator[EventTimer]:
+    def timing(self) -> contextlib.AbstractContextManager[EventTimer]:
         """Time steps by CUDA events."""
-        timer = EventTimer(self._cuda)
+        return self._timing(EventTimer(self._cuda))
+
+    @contextlib.contextmanager
+    def _timing(self, timer: _Timer) -> Iterator[_Timer]:
         self._cuda.synchronize()
         started = time.monotonic()
         yield timer
         self._cuda.synchronize()
-        self._window = (started, time.monotonic(), len(timer.step_seconds()))
+        self._window = (started, time.monotonic(), len(timer.host_seconds()))
         self._take_peaks()
         self._figures["resident_bytes"] = self._cuda.memory_allocated()
 
@@ -273,9 +286,14 @@ class CudaMeter:
         if self._window is not None:
             started, ended, steps = self._window
             figures |= summarize(samples, started_seconds=started, ended_seconds=ended, steps=steps)
-            figures["device_busy"] = is_busy(samples, len(self._idle.processes))
+            if (busy := is_busy(samples, len(self._idle.processes))) is not None:
+                figures["device_busy"] = busy
         figures |= process_figures(samples, self._cuda.memory_reserved(), self._idle)
         return figures
+
+    def notes(self) -> Sequence[str]:
+        """Return nothing: the figures say it all."""
+        return []
 
 
 def process_figures(samples: Sequence[Sample], reserved_bytes: int, idle: GpuState) -> dict[str, int]:

@@ -49,6 +49,9 @@ class Meter(Protocol):
     def figures(self) -> dict[str, Any]:
         """Return every figure of memory, power and clocks; what was not measured is left out."""
 
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of the row must know of how the device was used; asked at the end."""
+
 
 class StepTimer(Protocol):
     """Times the steps of one loop without waiting for the device in between."""
@@ -60,7 +63,7 @@ class StepTimer(Protocol):
         """Mark the border where it ends."""
 
     def step_seconds(self) -> Sequence[float]:
-        """Return the time of each step, in seconds; waits for the device."""
+        """Return the time of each step, in seconds; waits for the device. Empty where it tells no time."""
 
     def host_seconds(self) -> Sequence[float]:
         """Return the time the host took to issue each step; empty where host and device are one."""
@@ -75,7 +78,7 @@ class Device(Protocol):
 
     @property
     def name(self) -> str:
-        """`cpu` or `cuda:0`: the value of the column `device`."""
+        """`cpu`, `cuda:0` or `virtual:l40s`: the value of the column `device`."""
 
     @property
     def name_in_trial(self) -> str:

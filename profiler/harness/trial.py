@@ -100,6 +100,7 @@ class _Run:
         figures |= meter.figures()
         if self.protocol.count_flops:
             figures |= self._count_flops(workload, figures)
+        self.notes += meter.notes()
         return figures
 
     @contextlib.contextmanager
@@ -151,10 +152,12 @@ class _Run:
                     break
         self._tokens += [count.tokens or 0 for count in self._counts]
         self.step_seconds = list(timer.step_seconds())
-        figures: dict[str, Any] = dict(summarize_steps(self.step_seconds))
+        figures: dict[str, Any] = {"steps_timed": len(self._counts)}
         if host := timer.host_seconds():
             figures["host_seconds_median"] = statistics.median(host)
-        return figures | self._throughput()
+        if self.step_seconds:
+            figures |= summarize_steps(self.step_seconds) | self._throughput()
+        return figures
 
     def _throughput(self) -> dict[str, float]:
         """Return what was trained per second, over all timed steps."""

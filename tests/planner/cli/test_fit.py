@@ -4,9 +4,9 @@ import shlex
 import pytest
 import yaml
 
-from estimators.gpu_memory import gpu_memory
 from planner.fit import fitting, gpu_choice
 from profiler.catalog import find_gpu
+from profiler.catalog.gpu_memory import gpu_memory
 from profiler.devices.nvml import GpuState
 from profiler.errors import NotPossibleError
 from tests.planner.fit.invented import MIB, InventedTracer

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimators.gpu_memory import gpu_memory
 from estimators.residuals import memory_residuals
 from planner.fit.sizes import largest, largest_sizes, number_of_length, rounded_length
 from profiler.catalog import find_gpu
+from profiler.catalog.gpu_memory import gpu_memory
 from profiler.errors import NotPossibleError
 from profiler.spec import TrialSpec
 from tests.planner.fit.invented import MIB, InventedTracer

@@ -141,6 +141,17 @@ CUresult CUDAAPI cuMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
 
 CUresult CUDAAPI cuStreamSynchronize(CUstream stream) { return (void)stream, CUDA_SUCCESS; }
 
+#if CUDA_VERSION >= 12090
+/* The driver has nothing to log, so that the callback is never called. */
+CUresult CUDAAPI cuLogsRegisterCallback(CUlogsCallback callback, void *data, CUlogsCallbackHandle *handle) {
+    (void)callback, (void)data;
+    if (handle) *handle = (CUlogsCallbackHandle)(uintptr_t)256;
+    return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuLogsUnregisterCallback(CUlogsCallbackHandle handle) { return (void)handle, CUDA_SUCCESS; }
+#endif
+
 /* Virtual memory management. A handle is the address of its physical memory. */
 
 CUresult CUDAAPI cuMemGetAllocationGranularity(size_t *bytes, const CUmemAllocationProp *properties,

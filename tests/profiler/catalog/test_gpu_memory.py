@@ -8,9 +8,9 @@ from importlib import resources
 
 import pytest
 
-from estimators import gpu_memory as module
-from estimators.gpu_memory import gpu_memory, sourced_memory
 from profiler.catalog import find_gpu, gpus
+from profiler.catalog import gpu_memory as module
+from profiler.catalog.gpu_memory import gpu_memory, sourced_memory
 from profiler.errors import NotPossibleError
 
 MIB = 2**20
@@ -32,7 +32,7 @@ def totals(row):
 
 
 def test_the_file_has_one_row_per_gpu_of_the_catalogue():
-    text = resources.files("estimators").joinpath("gpu_memory.csv").read_text(encoding="utf-8")
+    text = resources.files("profiler.catalog").joinpath("gpu_memory.csv").read_text(encoding="utf-8")
     ids = [row["id"] for row in csv.DictReader(text.splitlines())]
     assert len(ids) == len(set(ids)) > 50
     assert set(ids) <= set(gpus())

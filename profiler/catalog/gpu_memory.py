@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from profiler.errors import NotPossibleError
 
 if TYPE_CHECKING:
-    from profiler.catalog import GpuFacts
+    from profiler.catalog.gpus import GpuFacts
 
 _MIB = 2**20
 
@@ -100,7 +100,7 @@ def gpu_memory(gpu: GpuFacts) -> GpuMemory:
 @functools.cache
 def sourced_memory() -> dict[str, SourcedMemory]:
     """Return the rows of `gpu_memory.csv` by the id of the GPU."""
-    text = resources.files("estimators").joinpath("gpu_memory.csv").read_text(encoding="utf-8")
+    text = resources.files("profiler.catalog").joinpath("gpu_memory.csv").read_text(encoding="utf-8")
     rows = {}
     for cells in csv.DictReader(text.splitlines()):
         gpu_id, source = cells.pop("id"), cells.pop("source")

@@ -1,0 +1,171 @@
+"""`virtual:GPU`: the CUDA device's own code, on a GPU of the catalogue that is not there."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from profiler.catalog.gpus import find_gpu
+from profiler.devices.cuda import CudaDevice, CudaMeter, EventTimer, allocator_variables, user_allocator_settings
+from profiler.devices.protocol import Failure
+from profiler.devices.virtual.build import CORE, virtual_libraries
+from profiler.devices.virtual.profile import GpuProfile, gpu_profile
+from profiler.errors import NotPossibleError, first_line
+from profiler.measurement import Outcome, Reason
+
+if TYPE_CHECKING:
+    import torch
+
+    from profiler.spec import TrialSpec
+
+# torch prefers cuDNN's attention from compute capability 9.0 on (select_sdp_backend); its engines are not
+# written here, so that such a card takes the next in torch's order.
+_CUDNN_ATTENTION_MAJORS = (9, 10)
+
+
+class VirtualDevice(CudaDevice):
+    """A GPU that accounts for memory and computes nothing.
+
+    Args:
+        gpu: Id, name or alias of a GPU of the catalogue.
+        memory_bytes: What torch is to see as its total; see `gpu_profile`.
+        context_bytes: What the driver is to take of it; see `gpu_profile`.
+
+    Raises:
+        UsageError: If the catalogue has no such GPU.
+    """
+
+    origin = "virtual"
+
+    def __init__(
+        self, gpu: str, *, memory_bytes: int | None = None, context_bytes: int | None = None
+    ) -> None:
+        super().__init__(0)
+        self.gpu = find_gpu(gpu)
+        self.name = self.name_in_trial = f"virtual:{self.gpu.id}"
+        self._memory_bytes = memory_bytes
+        self._context_bytes = context_bytes
+
+    def _profile(self) -> GpuProfile:
+        return gpu_profile(
+            self.gpu,
+            virtual_libraries().architectures,
+            memory_bytes=self._memory_bytes,
+            context_bytes=self._context_bytes,
+        )
+
+    def child_environment(self, spec: TrialSpec | None) -> dict[str, str]:
+        """Return the variables that preload the libraries, describe the GPU and set the allocator.
+
+        Raises:
+            NotPossibleError: If there can be no such virtual GPU here.
+        """
+        profile = self._profile()
+        return {
+            **virtual_libraries().variables,
+            **profile.variables,
+            "CUDA_VISIBLE_DEVICES": "0",
+            **({"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"} if profile.major in _CUDNN_ATTENTION_MAJORS else {}),
+            **allocator_variables(spec),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return name and memory of the GPU, and the user's allocator settings.
+
+        Raises:
+            NotPossibleError: If there can be no such virtual GPU here.
+        """
+        profile = self._profile()
+        return {
+            "device_name": profile.name,
+            "driver_version": "virtual",
+            "device_memory_bytes": profile.memory_bytes,
+            "device_context_bytes": profile.context_bytes,
+            "allocator_settings": user_allocator_settings(),
+        }
+
+    def torch_device(self) -> torch.device:
+        """Return torch's `cuda:0`.
+
+        Raises:
+            NotPossibleError: If this process was not started with `child_environment`.
+        """
+        if _core() is None:
+            raise NotPossibleError(f"{self.name} is only there in a process that was started with its libraries")
+        return super().torch_device()
+
+    def meter(self) -> VirtualMeter:
+        """Return a new meter."""
+        return VirtualMeter(self._state())
+
+    def peak_flops_per_second(self, precision: str) -> float | None:
+        """Return nothing: no step has a time on the device."""
+        return None
+
+    def failure(self, error: BaseException) -> Failure | None:
+        """Recognise, besides what a real GPU's errors mean, what a virtual one cannot do; it is named."""
+        if (known := super().failure(error)) is not None:
+            return known
+        unwritten = unwritten_functions()
+        if unwritten and re.search(r"not.supported", str(error), flags=re.IGNORECASE):
+            names = ", ".join(unwritten)
+            return Failure(
+                outcome=Outcome.FAILED,
+                reason=Reason.NOT_POSSIBLE,
+                message=f"{first_line(error)} (a virtual GPU does not have {names})",
+            )
+        return None
+
+
+class VirtualMeter(CudaMeter):
+    """Memory and host time; what only a real card has is absent."""
+
+    def timing(self) -> contextlib.AbstractContextManager[HostTimer]:
+        """Time what the host takes to issue each step."""
+        return self._timing(HostTimer(self._cuda))
+
+    def notes(self) -> Sequence[str]:
+        """Name the functions that were called and are not there, and what the GPU was taken to do instead."""
+        notes = []
+        if unwritten := unwritten_functions():
+            calls = ", ".join(f"{name} ({count})" for name, count in unwritten.items())
+            notes.append(f"a virtual GPU does not have what was called: {calls}")
+        if self._cuda.get_device_capability()[0] in _CUDNN_ATTENTION_MAJORS:
+            notes.append("torch's attention was kept from cuDNN, which a virtual GPU does not have")
+        return notes
+
+
+class HostTimer(EventTimer):
+    """Times steps on the host alone: the events of a virtual GPU hold the host's time, too."""
+
+    def step_seconds(self) -> Sequence[float]:
+        """Return nothing: no step has a time on the device."""
+        return []
+
+
+def unwritten_functions() -> dict[str, int]:
+    """Return the functions of CUDA's libraries that were called here and are not written, and how often."""
+    core = _core()
+    return {} if core is None else dict(_counted(core))
+
+
+def _counted(core: ctypes.CDLL) -> Iterator[tuple[str, int]]:
+    name, calls = ctypes.c_char_p(), ctypes.c_long()
+    core.virtual_gpu_unwritten.restype = ctypes.c_bool
+    index = 0
+    while core.virtual_gpu_unwritten(index, ctypes.byref(name), ctypes.byref(calls)):
+        yield (name.value or b"").decode(), calls.value
+        index += 1
+
+
+def _core() -> ctypes.CDLL | None:
+    """Return the core where it is loaded already; never loads it."""
+    import os
+
+    try:
+        return ctypes.CDLL(CORE, mode=os.RTLD_NOLOAD)
+    except OSError:
+        return None
