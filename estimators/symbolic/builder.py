@@ -33,6 +33,7 @@ class LedgerBuilder:
         self._modules: dict[str, int] = {"": 0}
         self._module_stack: list[int] = [0]
         self._module_of_node: dict[int, int] = {}
+        self._last_node = -1
         self._names: dict[str, int] = {}
         self._operators: list[tuple[int, int, int, int, int, int, bool]] = []
         self.mark(Phase.LOAD, step=0)
@@ -95,9 +96,6 @@ class LedgerBuilder:
     def operator(self, name: str, *, flops: int, bytes_read: int, bytes_written: int, is_16bit: bool) -> None:
         """Note an operator."""
         module = self._module()
-        if len(self._module_stack) > 1:
-            # The node that autograd makes for this operator has the number before the next one's.
-            self._module_of_node[torch._C._autograd._get_sequence_nr() - 1] = module
         index = self._names.setdefault(name, len(self._names))
         mark = len(self._marks) - 1
         self._operators.append((index, module, mark, flops, bytes_read, bytes_written, is_16bit))

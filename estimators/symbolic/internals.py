@@ -44,6 +44,18 @@ def on_device(func: Any, args: Any, outputs: Any) -> Any:
     return outputs
 
 
+def with_layout_of_cuda(func: Any, result: Any) -> Any:
+    """Return the result of an operator, with strides as CUDA's kernel gives them where others differ.
+
+    Of a singular value decomposition Vh is row-major (torch/_meta_registrations.py, _linalg_svd_meta), so
+    that some of its rows are a view, which keeps all of it alive.
+    """
+    if func is _aten._linalg_svd.default:
+        left, values, right = result
+        return left, values, torch.empty(right.shape, dtype=right.dtype, device=right.device)
+    return result
+
+
 def buffers(target: Target, func: Any, args: Any, kwargs: Any, outputs: Any) -> Iterator[int]:
     """Yield the bytes of each buffer that lives only inside the operator, in the order of allocation."""
     if (formula := _BUFFERS.get(func)) is not None:

@@ -16,7 +16,13 @@ from torch.utils._pytree import tree_iter
 from estimators.symbolic import host, values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
-from estimators.symbolic.internals import MATRIX_PRODUCTS, buffers, cublas_workspace_bytes, on_device
+from estimators.symbolic.internals import (
+    MATRIX_PRODUCTS,
+    buffers,
+    cublas_workspace_bytes,
+    on_device,
+    with_layout_of_cuda,
+)
 from estimators.symbolic.memo import ShapeMemo
 from estimators.symbolic.substitutes import substitute
 
@@ -111,6 +117,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not _is_on_device(args, kwargs):
             return host.run(func, args, kwargs)
         facts = _facts(func)
+        if facts.name.startswith("prim."):
+            return func(*args, **kwargs)  # a question about a tensor
         if facts.decomposes:
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -126,11 +134,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = values.data_dependent(func, args, kwargs)
         if result is NotImplemented:
             run = self._memo.run if facts.is_functional else _run
-            result = run(func, args, kwargs)
+            result = with_layout_of_cuda(func, run(func, args, kwargs))
+        self._builder.note_node()
         if facts.is_view:
             values.follow(func, args, kwargs, result)
-            return result
-        if facts.name.startswith("prim"):
             return result
         self._record(func, facts, args, kwargs, result)
         return result

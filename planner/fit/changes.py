@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # Kinds of changes, ranked: first those after which the same numbers are computed as fast, then the same
 # numbers more slowly, then other numbers, then other weights, and last other data.
 KINDS = ("attention", "allocator", "loss", "checkpointing", "batch", "optimizer", "quantization", "length")
-_ALWAYS_COMBINED = {"attention", "loss", "checkpointing"}
+_ALWAYS_COMBINED = {"attention", "checkpointing"}
+_ALSO_COMBINED = ({"loss"}, {"optimizer"}, {"quantization"})
 _LEAST_LENGTH = 1 / 4
 """Part of the length below which cutting the samples is no way to train on them."""
 _EIGHT_BIT = {
@@ -95,18 +96,18 @@ def smaller_batches(batch_size: int, sizes: LargestSizes | None) -> list[int]:
 
 
 def combined_changes(spec: TrialSpec, possible: list[Change], count: int) -> list[Change]:
-    """Return combinations of changes, ranked: checkpointing and what is free, with `count` of the others.
+    """Return combinations of changes, ranked: checkpointing and sdpa, with `count` of the others.
 
     Each comes with expandable segments as well, which no trainer's file can ask for.
 
     Args:
         spec: The trial.
         possible: Single changes that no library refuses.
-        count: How many of a batch of one sample, an 8-bit optimizer and quantised weights.
+        count: How many of a fused loss, a batch of one sample, an 8-bit optimizer and quantised weights.
     """
     base = [change for change in possible if change.kinds <= _ALWAYS_COMBINED]
     allocator = [change for change in possible if change.kinds == {"allocator"}]
-    others = [change for change in possible if change.kinds <= {"optimizer", "quantization"}]
+    others = [change for change in possible if change.kinds in _ALSO_COMBINED]
     if spec.batch_size > 1:
         others.append(_smaller_batch(spec, 1))
     combinations = [[*base, *some] for some in itertools.combinations(others, count)]

@@ -45,7 +45,9 @@ def allocator_variables(spec: TrialSpec | None) -> dict[str, str]:
 
 def user_allocator_settings() -> str | None:
     """Return what the user has set of torch's allocator in the environment, or None."""
-    return " ".join(f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ) or None
+    return (
+        " ".join(f"{name}={os.environ[name]}" for name in _ALLOCATOR_VARIABLES if name in os.environ) or None
+    )
 
 
 class CudaDevice:

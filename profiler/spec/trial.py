@@ -14,6 +14,7 @@ from profiler.errors import UsageError
 from profiler.spec.cells import base_types, read_cell
 from profiler.spec.frozen import canonical_json, freeze, thaw, whole_numbers
 from profiler.spec.lengths import LARGEST_COUNT, parse_lengths
+from profiler.spec.methods import PLAIN_METHODS
 from profiler.spec.normalize import normalize
 from profiler.spec.validation import usage_error
 
@@ -52,6 +53,9 @@ class TrialSpec(BaseModel):
     method: str = Field(default="full", description="Training method: full, lora, prefix-tuning, head, ...")
     method_options: Annotated[Mapping[str, Any], Frozen] = Field(
         default_factory=lambda: freeze({}), description="Options of the PEFT configuration, such as r=32."
+    )
+    autocast_adapter_dtype: Flag = Field(
+        default=True, description="Keep 16-bit adapters in fp32, as peft does unless told otherwise."
     )
     quantization: Quantization = Field(
         default="none", description="bitsandbytes quantisation of the frozen weights."
@@ -158,6 +162,8 @@ class TrialSpec(BaseModel):
         """Return the fields, with those that cannot change this step back at their defaults."""
         values = self.canonical
         idle: set[str] = set()
+        if self.method in PLAIN_METHODS:
+            idle |= {"autocast_adapter_dtype"}
         if self.quantization not in ("nf4", "fp4"):
             idle |= {"double_quant"}
         if self.quantization == "none":

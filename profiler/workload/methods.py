@@ -77,7 +77,7 @@ def _with_adapter(model: Any, spec: TrialSpec) -> Any:
             if spec.method == "xlora":
                 _complete_xlora(model, options, folder)
             config = make_config(task_type=_TASK_TYPES.get(spec.task), **options)
-            return peft.get_peft_model(model, config)
+            return peft.get_peft_model(model, config, autocast_adapter_dtype=spec.autocast_adapter_dtype)
     except (ValueError, TypeError, NotImplementedError, ImportError, KeyError, AssertionError) as error:
         message = " ".join(str(error).split())
         if "target_modules" in message and "target_modules" not in options:

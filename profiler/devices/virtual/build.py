@@ -56,7 +56,9 @@ def virtual_libraries() -> VirtualLibraries:
     place = cache_folder() / "virtual-gpu"
     folder = place / f"torch-{build.torch_version}-cuda-{build.cuda_version}-{_source_hash()}"
     if set(str(folder)) & set(":;"):
-        raise NotPossibleError(f"the cache folder {place} has a colon in its name, which the loader cannot take")
+        raise NotPossibleError(
+            f"the cache folder {place} has a colon in its name, which the loader cannot take"
+        )
     if not folder.is_dir():
         try:
             place.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,9 @@ def compiler() -> list[str]:
     command = os.environ.get("CC", "cc").split()
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "CC"
-        raise NotPossibleError(f"a virtual GPU needs a C compiler, and {name} is not there: install one, or set CC")
+        raise NotPossibleError(
+            f"a virtual GPU needs a C compiler, and {name} is not there: install one, or set CC"
+        )
     return command
 
 
@@ -132,5 +136,7 @@ def _compile(command: list[str]) -> None:
     except OSError as error:
         raise NotPossibleError(f"{command[0]} cannot be run: {first_line(error)}") from None
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit code {done.returncode}"]
+        said = [line for line in done.stderr.splitlines() if "error" in line] or [
+            f"exit code {done.returncode}"
+        ]
         raise NotPossibleError(f"{command[0]} cannot compile a virtual GPU: {said[0].strip()}")

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from profiler.catalog.gpus import find_gpu
-from profiler.devices.cuda import CudaDevice, CudaMeter, EventTimer, allocator_variables, user_allocator_settings
+from profiler.devices.cuda import (
+    CudaDevice,
+    CudaMeter,
+    EventTimer,
+    allocator_variables,
+    user_allocator_settings,
+)
 from profiler.devices.protocol import Failure
 from profiler.devices.virtual.build import CORE, virtual_libraries
 from profiler.devices.virtual.profile import GpuProfile, gpu_profile
@@ -94,7 +100,9 @@ class VirtualDevice(CudaDevice):
             NotPossibleError: If this process was not started with `child_environment`.
         """
         if _core() is None:
-            raise NotPossibleError(f"{self.name} is only there in a process that was started with its libraries")
+            raise NotPossibleError(
+                f"{self.name} is only there in a process that was started with its libraries"
+            )
         return super().torch_device()
 
     def meter(self) -> VirtualMeter:

@@ -75,9 +75,8 @@ def test_combinations_have_checkpointing_in_common():
     trial = spec(batch_size=4, method="full")
     combined = combined_changes(trial, single_changes(trial, None), 1)
     assert all("checkpointing" in change.kinds for change in combined)
-    assert (
-        words(combined)[0] == "fused loss (liger) + gradient checkpointing + batch size 1 with accumulation 4"
-    )
+    assert words(combined)[0] == "fused loss (liger) + gradient checkpointing"
+    assert "gradient checkpointing + batch size 1 with accumulation 4" in words(combined)
     assert [change.rank for change in combined] == sorted(change.rank for change in combined)
 
 
@@ -94,7 +93,8 @@ def test_what_saves_nothing_is_dropped():
 
 
 def test_a_combination_of_which_a_part_fits_is_dropped():
-    pair = combined_changes(spec(batch_size=2), list(SINGLE.values()), 1)[0]
+    pairs = combined_changes(spec(batch_size=2), list(SINGLE.values()), 1)
+    pair = next(change for change in pairs if "batch" in change.kinds)
     attempts = [tried(pair, 10, fits=True), tried(SINGLE["batch"], 40, fits=True)]
     assert best(attempts, most_bytes=90) == attempts[1:]
 

@@ -110,7 +110,7 @@ CUresult CUDAAPI cuDeviceTotalMem(size_t *bytes, CUdevice device) {
 CUresult CUDAAPI cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device) {
     if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
     if (vg_attribute((int)attribute, value)) return CUDA_SUCCESS;
-    return vg_unwritten("cuDeviceGetAttribute (of an unknown attribute)", CUDA_ERROR_NOT_SUPPORTED);
+    return vg_unwritten_value("cuDeviceGetAttribute", (int)attribute, CUDA_ERROR_NOT_SUPPORTED);
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
@@ -236,7 +236,7 @@ CUresult CUDAAPI cuPointerGetAttribute(void *data, CUpointer_attribute attribute
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int *)data = 0; return CUDA_SUCCESS;
     case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned *)data = range.kind == VG_MANAGED; return CUDA_SUCCESS;
     default:
-        return vg_unwritten("cuPointerGetAttribute (of an unknown attribute)", CUDA_ERROR_NOT_SUPPORTED);
+        return vg_unwritten_value("cuPointerGetAttribute", (int)attribute, CUDA_ERROR_NOT_SUPPORTED);
     }
 }
 
@@ -275,7 +275,7 @@ CUresult CUDAAPI cuFuncGetAttribute(int *value, CUfunction_attribute attribute, 
     case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
     case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES:
     case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES: *value = 0; break; /* taken to use none */
-    default: return vg_unwritten("cuFuncGetAttribute (of an unknown attribute)", CUDA_ERROR_NOT_SUPPORTED);
+    default: return vg_unwritten_value("cuFuncGetAttribute", (int)attribute, CUDA_ERROR_NOT_SUPPORTED);
     }
     return CUDA_SUCCESS;
 }

@@ -91,6 +91,7 @@ bool vg_attribute(int attribute, int *value) {
     case cudaDevAttrIpcEventSupport:
     case cudaDevAttrGPUDirectRDMASupported:
     case 103: /* CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED */
+    case 110: /* ..._GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED */
     case 124: /* ..._DMA_BUF_SUPPORTED */
     case 128: /* ..._HANDLE_TYPE_FABRIC_SUPPORTED */
     case 132: /* ..._MULTICAST_SUPPORTED */

@@ -85,7 +85,7 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
     if (device != 0) return vg_error(cudaErrorInvalidDevice);
     if (vg_attribute(attribute, value)) return cudaSuccess;
-    return vg_error(vg_unwritten("cudaDeviceGetAttribute (of an unknown attribute)", cudaErrorNotSupported));
+    return vg_error(vg_unwritten_value("cudaDeviceGetAttribute", attribute, cudaErrorNotSupported));
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device) {

@@ -2,6 +2,7 @@
 #include "virtual_gpu.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MOST_NAMES 2048
@@ -19,6 +20,17 @@ int vg_unwritten(const char *name, int code) {
     if (i < names) counted[i].calls++;
     pthread_mutex_unlock(&lock);
     return code;
+}
+
+int vg_unwritten_value(const char *function, int value, int code) {
+    char name[128];
+    snprintf(name, sizeof name, "%s of %d", function, value);
+    pthread_mutex_lock(&lock);
+    int i = 0;
+    while (i < names && strcmp(counted[i].name, name) != 0) i++;
+    const char *kept = i < names ? counted[i].name : strdup(name);
+    pthread_mutex_unlock(&lock);
+    return kept ? vg_unwritten(kept, code) : code;
 }
 
 bool virtual_gpu_unwritten(int index, const char **name, long *calls) {

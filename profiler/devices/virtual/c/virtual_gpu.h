@@ -85,6 +85,9 @@ vg_stream *vg_stream_new(unsigned flags, int priority);
 /* Count a call of a function that nobody wrote, and return `code`. */
 int vg_unwritten(const char *name, int code);
 
+/* The same for one value of an argument, such as an attribute, that a written function does not know. */
+int vg_unwritten_value(const char *function, int value, int code);
+
 /* Read back what was counted: false past the last one. For ctypes. */
 bool virtual_gpu_unwritten(int index, const char **name, long *calls);
 
