@@ -93,6 +93,17 @@ class LedgerBuilder:
         node = torch._C._current_autograd_node()
         return 0 if node is None else self._module_of_node.get(node._sequence_nr(), 0)
 
+    def note_node(self) -> None:
+        """Note the module of the node that autograd made for an operator, if it made one.
+
+        Nodes are numbered as they are made, and the one of this operator has the number before the next.
+        """
+        number = torch._C._autograd._get_sequence_nr() - 1
+        if number > self._last_node:
+            self._last_node = number
+            if len(self._module_stack) > 1:
+                self._module_of_node[number] = self._module_stack[-1]
+
     def operator(self, name: str, *, flops: int, bytes_read: int, bytes_written: int, is_16bit: bool) -> None:
         """Note an operator."""
         module = self._module()

@@ -1,6 +1,7 @@
 import shlex
 
 import click
+import hypothesis
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -32,7 +33,8 @@ def parsed(line):
 
 # Options of lora that take any text, so that every way of quoting is met.
 TEXTS = st.one_of(
-    st.sampled_from(["5", "true", "null", "", " ", '"a"', "[x", "a=b", "it's", "NaN"]), st.text()
+    st.sampled_from(["5", "true", "null", "", " ", '"a"', "[x", "a=b", "it's", "NaN"]),
+    st.text(st.sampled_from("a0=[]{}\"'\\ $;-.\né"), max_size=6),
 )
 OPTIONS = st.fixed_dictionaries(
     {},
@@ -79,6 +81,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+@hypothesis.settings(deadline=None)
 @given(settings=SETTINGS, options=OPTIONS)
 def test_a_command_line_says_exactly_its_trial(settings, options):
     spec = TrialSpec.parse({**settings, "method": "lora", "method_options": options})
