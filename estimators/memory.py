@@ -93,7 +93,7 @@ def estimate_memory(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> MemoryEst
         ),
         interval_level=residuals.level,
         breakdown_bytes={**_breakdown(ledger, free), "context": card.context_bytes},
-        peak_at=moment(ledger, free.peak_reserved_event or 0),
+        peak_at=moment(ledger, free.peak_allocated_event or 0),
         phase_peaks_bytes=_phase_peaks(ledger, free),
         step_peaks_reserved_bytes=_step_peaks(ledger, free),
         gpu_memory=card,
@@ -166,8 +166,12 @@ def _failure(ledger: Ledger, capped: Replay | None) -> OutOfMemoryAt | None:
 
 
 def _breakdown(ledger: Ledger, free: Replay) -> dict[str, int]:
-    """Return the bytes of each owner at the peak of reserved memory, and what is reserved beyond them."""
-    live = ledger.live_tensors(free.peak_reserved_event or 0)
+    """Return the bytes of each owner at the peak of allocated memory, and what is reserved beyond them.
+
+    Reserved memory may reach its peak later, when little is allocated: what was cached then does not fit
+    what is asked for. The moment to look at is the one that filled the segments.
+    """
+    live = ledger.live_tensors(free.peak_allocated_event or 0)
     parts = {owner.name.lower(): 0 for owner in Owner}
     for owner in Owner:
         parts[owner.name.lower()] = int(ledger.sizes[live][ledger.owners[live] == owner].sum())

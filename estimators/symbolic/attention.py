@@ -10,6 +10,8 @@ from unittest import mock
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 
+from profiler.errors import NotPossibleError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -39,12 +41,15 @@ def choose_kernel(call: Attention, capability: tuple[int, int]) -> str:
     (torch 2.14); kernels switched off with `torch.nn.attention.sdpa_kernel` are passed over.
 
     Raises:
-        RuntimeError: If none takes it, in torch's words.
+        NotPossibleError: If none that is switched on takes it.
     """
     for name, is_enabled, takes in _KERNELS:
         if is_enabled() and takes(call, capability):
             return name
-    raise RuntimeError("No available kernel. Aborting execution.")
+    raise NotPossibleError(
+        "none of the attention kernels that the spec allows takes this step (flash takes no mask, and needs "
+        "16-bit types and compute capability 8.0; efficient takes bf16 from 8.0 on)"
+    )
 
 
 def _cudnn_takes(call: Attention, capability: tuple[int, int]) -> bool:

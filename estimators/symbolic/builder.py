@@ -22,6 +22,7 @@ class LedgerBuilder:
     def __init__(self) -> None:
         self.assumptions: list[str] = []
         self.facts: dict[str, Any] = {}
+        self.depends_on_sm_count = False
         self._events: list[int] = []
         self._sizes: list[int] = []
         self._owners: list[int] = []
@@ -161,7 +162,8 @@ class LedgerBuilder:
                 name=name, module=module, mark=mark, flops=flops, bytes_read=read, bytes_written=written,
                 is_16bit=is_16bit, names=tuple(self._names),
             ),
-            facts={**self.facts, "assumptions": list(dict.fromkeys(self.assumptions))},
+            facts={**self.facts, "depends_on_sm_count": self.depends_on_sm_count,
+                   "assumptions": list(dict.fromkeys(self.assumptions))},
         )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _aten = torch.ops.aten
 _HALF = (torch.float16, torch.bfloat16)
+_MOST_MULTIPROCESSORS = 200  # of any GPU so far
+MOST_TOKENS_OF_FUSED_4BIT = 1536  # bitsandbytes 0.50, backends/cuda/ops.py
 MATRIX_PRODUCTS = {
     _aten.mm.default,
     _aten.bmm.default,
@@ -42,6 +44,15 @@ def on_device(func: Any, args: Any, outputs: Any) -> Any:
     if func is _aten._scaled_dot_product_efficient_attention.default and len(args) > 5 and args[5]:
         return outputs[:2]
     return outputs
+
+
+def depends_on_sm_count(func: Any, args: Any) -> bool:
+    """Return whether the number of multiprocessors may decide what an operator allocates."""
+    if func is _aten._scaled_dot_product_flash_attention.default:
+        batch, heads, length, _ = args[0].shape
+        return bool(batch * heads * -(-length // 64) < 0.8 * 2 * _MOST_MULTIPROCESSORS)
+    is_4bit_product = getattr(func, "namespace", None) == "bitsandbytes" and "gemm_4bit" in func.name()
+    return is_4bit_product and args[0].numel() // args[0].shape[-1] <= MOST_TOKENS_OF_FUSED_4BIT
 
 
 def with_layout_of_cuda(func: Any, result: Any) -> Any:

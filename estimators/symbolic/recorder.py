@@ -20,6 +20,7 @@ from estimators.symbolic.internals import (
     MATRIX_PRODUCTS,
     buffers,
     cublas_workspace_bytes,
+    depends_on_sm_count,
     on_device,
     with_layout_of_cuda,
 )
@@ -124,6 +125,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
                 return result
+        self._builder.depends_on_sm_count |= depends_on_sm_count(func, args)
         if (stand_in := substitute(func, self._target)) is not None:
             with self:
                 return stand_in(*args, **kwargs)

@@ -12,6 +12,8 @@ from unittest import mock
 
 import torch
 
+from estimators.symbolic.internals import MOST_TOKENS_OF_FUSED_4BIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,7 +56,7 @@ def _is_fused(
     target: Target, dtype: torch.dtype, tokens: int, rows: int, columns: int, blocksize: int
 ) -> bool:
     """Ask bitsandbytes whether it multiplies without making a 16-bit copy of the weight."""
-    if tokens > 1536 or columns % blocksize or target.sm_count is None:
+    if tokens > MOST_TOKENS_OF_FUSED_4BIT or columns % blocksize or target.sm_count is None:
         return False
     try:
         from bitsandbytes.backends.cuda import ops

@@ -46,6 +46,11 @@ class TraceRequest:
     """Optimizer steps; None takes `steps_of` the spec."""
 
     @property
+    def but_for_multiprocessors(self) -> tuple[Any, ...]:
+        """What most ledgers follow from: all but the number of multiprocessors."""
+        return self.spec.key, self.target.capability, self.steps
+
+    @property
     def path(self) -> Path:
         """Where the cache has, or will have, the ledger."""
         content = {
@@ -97,10 +102,17 @@ class Tracer:
     def trace_all(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
         """Return a ledger for each request, or the error that says why there is none."""
         results: list[Ledger | SizeupError | None] = [read_ledger(request.path) for request in requests]
-        missing = [number for number, result in enumerate(results) if result is None]
-        if missing:
-            for number, result in zip(missing, self._trace([requests[n] for n in missing]), strict=True):
-                results[number] = result
+        while missing := [number for number, result in enumerate(results) if result is None]:
+            # Of GPUs that differ in their multiprocessors only, one is traced first: most ledgers do not
+            # depend on them, and are those of the others, too.
+            groups: dict[Any, list[int]] = {}
+            for number in missing:
+                groups.setdefault(requests[number].but_for_multiprocessors, []).append(number)
+            traced = self._trace([requests[group[0]] for group in groups.values()])
+            for group, result in zip(groups.values(), traced, strict=True):
+                depends = not isinstance(result, SizeupError) and result.facts["depends_on_sm_count"]
+                for number in group[:1] if depends else group:
+                    results[number] = result
         return [result for result in results if result is not None]
 
     def _trace(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from profiler.spec import TrialSpec
 
 # Kinds of changes, ranked: first those after which the same numbers are computed as fast, then the same
-# numbers more slowly, then other numbers, then other weights, and last other data.
-KINDS = ("attention", "allocator", "loss", "checkpointing", "batch", "optimizer", "quantization", "length")
+# numbers more slowly, then other numbers, then other weights, then other data, and last other training.
+KINDS = (
+    "attention", "allocator", "loss", "checkpointing", "batch", "optimizer", "quantization", "length",
+    "method",
+)  # fmt: skip
 _ALWAYS_COMBINED = {"attention", "checkpointing"}
 _ALSO_COMBINED = ({"loss"}, {"optimizer"}, {"quantization"})
 _LEAST_LENGTH = 1 / 4
@@ -114,6 +117,18 @@ def combined_changes(spec: TrialSpec, possible: list[Change], count: int) -> lis
     combinations += [[*changes, *allocator] for changes in combinations if allocator]
     together = [_together(changes) for changes in combinations if len(changes) > 1]
     return sorted(together, key=lambda change: change.rank)
+
+
+def method_changes(spec: TrialSpec) -> list[Change]:
+    """Return adapters in place of training all weights, for when nothing less helps; ranked."""
+    if spec.method != "full" or spec.task == "image-classification":
+        return []
+    lora = _change("method", "LoRA adapters instead of all weights", method="lora")
+    quantized = _change("quantization", "frozen weights in 4 bits (QLoRA): nf4", quantization="nf4")
+    checkpointing = _change("checkpointing", "gradient checkpointing", gradient_checkpointing="full")
+    added = [checkpointing] if spec.gradient_checkpointing == "none" else []
+    kinds = [[lora], [lora, *added], [lora, quantized], [lora, quantized, *added]]
+    return sorted((_together(changes) for changes in kinds), key=lambda change: change.rank)
 
 
 def _smaller_batch(spec: TrialSpec, batch_size: int) -> Change:

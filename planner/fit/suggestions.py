@@ -9,7 +9,7 @@ from estimators.memory import Verdict, estimate_memory
 from estimators.symbolic.tracer import TraceRequest
 from estimators.target import Target
 from planner.fit.answer import Suggestion
-from planner.fit.changes import KINDS, combined_changes, single_changes
+from planner.fit.changes import KINDS, combined_changes, method_changes, single_changes
 from planner.fit.command_line import command_line
 from planner.fit.tracing import as_traced
 from profiler.errors import SizeupError
@@ -68,6 +68,8 @@ def suggest(
         if any(attempt.fits and "length" not in attempt.change.kinds for attempt in tried):
             break
         tried += _try(combined_changes(spec, possible, count), spec, gpu, tracer)
+    else:
+        tried += _try(method_changes(spec), spec, gpu, tracer)
     return tuple(
         Suggestion(
             change=attempt.change.words,

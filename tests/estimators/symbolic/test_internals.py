@@ -150,10 +150,9 @@ def test_cudnn_backward_has_queries_and_row_sums_in_fp32():
     assert inside(func, query, query, target=H100) == [4 * 2 * 4 * 128 * 65]
 
 
-@pytest.mark.parametrize(("computes_sums", "count"), [(True, 2), (False, 4)])
-def test_a_training_efficient_kernel_draws_its_numbers_on_the_host(computes_sums, count):
-    outputs = tuple("abcd")
+@pytest.mark.parametrize(("dropout", "on_the_device"), [(0.0, 4), (0.1, 2)])
+def test_with_dropout_the_efficient_kernel_has_its_random_state_on_the_host(dropout, on_the_device):
+    outputs = ("output", "sums", "seed", "offset")
     func = aten._scaled_dot_product_efficient_attention.default
-    # The sixth argument is the dropout.
-    assert on_device(func, (0, 0, 0, None, True, 0.1 if computes_sums else 0.0), outputs) == outputs[:count]
-    assert on_device(aten.mm.default, (0, 0), outputs) == outputs
+    assert on_device(func, (0, 0, 0, None, True, dropout), outputs) == outputs[:on_the_device]
+    assert on_device(aten.mm.default, (0, 0, 0, 0, 0, dropout), outputs) == outputs

@@ -123,6 +123,38 @@ DOES_NOTHING(cublasGemmStridedBatchedEx)
 DOES_NOTHING(cublasGemmGroupedBatchedEx)
 /* The status of each matrix goes to device memory, too. */
 OF_REAL_AND_COMPLEX(getrfBatched)
+OF_REAL_AND_COMPLEX(getriBatched)
+
+/* These say in a number on the host whether an argument was wrong; 0 is none. */
+#define SOLVES(name)                                                                                           \
+    int vg_##name(cublasHandle_t handle, int operation, int n, int right_sides, void *a, int lda, void *pivots, \
+                  void *b, int ldb, int *info, int batch) __asm__(#name);                                      \
+    int vg_##name(cublasHandle_t handle, int operation, int n, int right_sides, void *a, int lda, void *pivots, \
+                  void *b, int ldb, int *info, int batch) {                                                    \
+        (void)handle, (void)operation, (void)n, (void)right_sides, (void)a, (void)lda, (void)pivots;           \
+        (void)b, (void)ldb, (void)batch;                                                                       \
+        *info = 0;                                                                                             \
+        return CUBLAS_STATUS_SUCCESS;                                                                          \
+    }
+
+SOLVES(cublasSgetrsBatched)
+SOLVES(cublasDgetrsBatched)
+SOLVES(cublasCgetrsBatched)
+SOLVES(cublasZgetrsBatched)
+
+#define FACTORS(name)                                                                                        \
+    int vg_##name(cublasHandle_t handle, int m, int n, void *a, int lda, void *tau, int *info, int batch)    \
+        __asm__(#name);                                                                                      \
+    int vg_##name(cublasHandle_t handle, int m, int n, void *a, int lda, void *tau, int *info, int batch) {  \
+        (void)handle, (void)m, (void)n, (void)a, (void)lda, (void)tau, (void)batch;                          \
+        *info = 0;                                                                                           \
+        return CUBLAS_STATUS_SUCCESS;                                                                        \
+    }
+
+FACTORS(cublasSgeqrfBatched)
+FACTORS(cublasDgeqrfBatched)
+FACTORS(cublasCgeqrfBatched)
+FACTORS(cublasZgeqrfBatched)
 
 /* Reductions write their result to the host where the pointer mode says so: a value that is absent. */
 #define REDUCES(name)                                                                      \

@@ -167,8 +167,10 @@ CUresult CUDAAPI cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes,
     (void)flags;
     if (properties->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
         return vg_unwritten("cuMemCreate (of host memory)", CUDA_ERROR_NOT_SUPPORTED);
-    if (properties->requestedHandleTypes != CU_MEM_HANDLE_TYPE_NONE)
-        return vg_unwritten("cuMemCreate (to be shared)", CUDA_ERROR_NOT_SUPPORTED);
+    /* Memory may be made so that it could be exported; exporting it is what is not written. A fabric is there
+     * on few cards, and the device's attributes say that this one has none. */
+    if (properties->requestedHandleTypes & ~CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR)
+        return CUDA_ERROR_NOT_SUPPORTED;
     vg_result result = vg_physical_create(bytes, &physical);
     *handle = (CUmemGenericAllocationHandle)(uintptr_t)physical;
     return memory_error(result);
