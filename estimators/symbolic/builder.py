@@ -120,6 +120,10 @@ class LedgerBuilder:
             if number is not None:
                 self._owners[number] = owner
 
+    def own_all(self, owner: Owner) -> None:
+        """Say what all tensors so far are for that nothing else was said of."""
+        self._owners = [owner if said == Owner.TEMPORARY else said for said in self._owners]
+
     def keep_activations(self, since: int, head: set[str]) -> None:
         """Say that what forward left alive is kept for backward: activations, or logits and loss."""
         heads = {index for path, index in self._modules.items() if path in head}
@@ -138,14 +142,16 @@ class LedgerBuilder:
         """Number of tensors born so far."""
         return len(self._sizes)
 
-    def assumed_scalar(self, tensor: torch.Tensor) -> float | bool:
+    def assumed_scalar(self, tensor: torch.Tensor) -> float:
         """Answer a library's question about a value that nothing is known of.
 
         The questions met are whether something is infinite, overflowed, or out of range: the answer is no.
         """
         if self._phase is not Phase.LOAD and not tensor.is_floating_point():
             self.assumptions.append(f"where {self._phase} looks at values on the GPU, none is special")
-        return 0.0 if tensor.is_floating_point() else False
+        if tensor.dtype is torch.bool:
+            return False
+        return 0.0 if tensor.is_floating_point() else 0
 
     def build(self) -> Ledger:
         """Return the ledger."""

@@ -126,7 +126,7 @@ class _Trace:
             )
 
     def _own_parameters(self, model: Any) -> None:
-        self._builder.own(iter(range(self._builder.tensors)), Owner.WEIGHTS)
+        self._builder.own_all(Owner.WEIGHTS)
         adapter = (
             tensor
             for name, tensor in [*model.named_parameters(), *model.named_buffers()]

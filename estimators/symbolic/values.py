@@ -36,6 +36,14 @@ _DATA_DEPENDENT = {
     _aten.repeat_interleave.Tensor,
 }
 
+_UNINITIALISED = {
+    _aten.empty.memory_format,
+    _aten.empty_like.default,
+    _aten.empty_strided.default,
+    _aten.new_empty.default,
+    _aten.new_empty_strided.default,
+}
+
 
 class _Unknown(Exception):
     """A value that is not known."""
@@ -54,25 +62,29 @@ def remember(tensor: torch.Tensor, host: torch.Tensor) -> None:
 
 
 def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
-    """Compute the values of an operator's integer output, if all its inputs' values are known."""
-    if not isinstance(result, FakeTensor):
-        return
-    if result.dtype not in _INTEGERS:
-        # A view of a float is most often a weight made a parameter, whose values will change.
-        if func.is_view or not _all_known(args) or result.numel() > _MOST_FLOATS:
-            return
-    elif result.numel() > _MOST_ELEMENTS:
+    """Compute the values of an operator's outputs, if all its inputs' values are known and the outputs small."""
+    outputs = result if isinstance(result, list | tuple) else (result,)
+    if not outputs or not isinstance(outputs[0], FakeTensor) or not _is_followed(func, args, outputs[0]):
         return
     try:
-        real = _on_values(func, args, kwargs)
+        real = None if func in _UNINITIALISED else _on_values(func, args, kwargs)
     except _Unknown:
         real = None
     except (RuntimeError, NotImplementedError, TypeError):
         real = None  # no kernel for it on the host
-    if isinstance(real, torch.Tensor) and real.shape == result.shape:
-        result._known_values = real  # type: ignore[attr-defined]
-    elif hasattr(result, "_known_values"):
-        del result._known_values
+    reals = real if isinstance(real, list | tuple) else (real,) * len(outputs)
+    for output, value in zip(outputs, reals, strict=False):
+        if isinstance(value, torch.Tensor) and value.shape == output.shape:
+            output._known_values = value
+        elif hasattr(output, "_known_values"):
+            del output._known_values
+
+
+def _is_followed(func: Any, args: Any, output: FakeTensor) -> bool:
+    if output.dtype in _INTEGERS:
+        return output.numel() <= _MOST_ELEMENTS
+    # A view of a float is most often a weight made a parameter, whose values will change.
+    return not func.is_view and output.numel() <= _MOST_FLOATS and _all_known(args)
 
 
 def _all_known(args: Any) -> bool:

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from profiler.errors import NotPossibleError
@@ -69,8 +69,8 @@ def gpu_state(index: int) -> GpuState:
     Raises:
         NotPossibleError: If there is no driver, no library, or no such GPU.
     """
-    with _nvml() as nvml:
-        handle = _handle(nvml, index)
+    with open_nvml() as nvml:
+        handle = gpu_handle(nvml, index)
         memory = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
         limit_milliwatts = _ask(nvml, nvml.nvmlDeviceGetEnforcedPowerLimit, handle)
         return GpuState(
@@ -94,7 +94,7 @@ def gpu_count() -> int:
     Raises:
         NotPossibleError: If there is no driver or library.
     """
-    with _nvml() as nvml:
+    with open_nvml() as nvml:
         return int(nvml.nvmlDeviceGetCount())
 
 
@@ -121,7 +121,12 @@ def visible_gpu(position: int) -> int:
 
 
 @contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
+def open_nvml() -> Iterator[Any]:
+    """Give the library `pynvml`, ready to be asked.
+
+    Raises:
+        NotPossibleError: If there is no driver or library.
+    """
     try:
         import pynvml
     except ImportError:
@@ -136,7 +141,12 @@ def _nvml() -> Iterator[Any]:
         pynvml.nvmlShutdown()
 
 
-def _handle(nvml: Any, index: int) -> Any:
+def gpu_handle(nvml: Any, index: int) -> Any:
+    """Return NVML's handle of the GPU with this index.
+
+    Raises:
+        NotPossibleError: If there is no such GPU.
+    """
     try:
         return nvml.nvmlDeviceGetHandleByIndex(index)
     except nvml.NVMLError:
@@ -230,7 +240,7 @@ class Sampler:
 
     def __init__(self, index: int, process_id: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "profiler.devices.nvml", str(index), str(process_id)],
+            [sys.executable, "-P", "-m", "profiler.devices.nvml_sampler", str(index), str(process_id)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -256,22 +266,3 @@ class Sampler:
                 with contextlib.suppress(ValueError, TypeError):  # the last line of a killed sampler
                     self._samples.append(Sample(**json.loads(line)))
         return self._samples
-
-
-def _sample_until_stdin_ends(index: int, process_id: int) -> None:
-    import select
-
-    with _nvml() as nvml:
-        handle, samples = _handle(nvml, index), []
-        while True:
-            samples.append(take_sample(nvml, handle, process_id))
-            ended, _, _ = select.select([sys.stdin], [], [], SAMPLE_SECONDS)
-            if ended:
-                break
-    for sample in samples:
-        sys.stdout.write(json.dumps(asdict(sample)) + "\n")
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(NotPossibleError):
-        _sample_until_stdin_ends(int(sys.argv[1]), int(sys.argv[2]))

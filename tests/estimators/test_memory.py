@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators import memory
-from estimators.gpu_memory import GpuMemory
+from profiler.catalog.gpu_memory import GpuMemory
 from estimators.ledger import Mark, Owner
 from estimators.memory import Verdict, estimate_memory, fits, moment, peak_reserved_bytes
 from estimators.residuals import Residuals
@@ -142,16 +142,35 @@ def test_the_breakdown_is_what_is_alive_at_the_peak_and_adds_up_to_it():
         tensor_modules=np.zeros(4, dtype=np.int32),
     )
     parts = found.breakdown_bytes
-    # 5 MiB were put into a segment of 20, in which the last 3 are: the peak was reached with the third.
+    # 5 MiB were put into a segment of 20, which the last 3 are in now.
     assert found.peak_reserved_bytes == (100 + 20 + 200) * MIB
     assert {name: size for name, size in parts.items() if size} == {
         "weights": 100 * MIB,
         "optimizer": 200 * MIB,
-        "fragmentation": 20 * MIB,
+        "activations": 3 * MIB,
+        "fragmentation": 17 * MIB,
         "context": 150 * MIB,
     }
     assert set(parts) == {owner.name.lower() for owner in Owner} | {"fragmentation", "context"}
     assert sum(parts.values()) == found.peak_process_bytes
+
+
+def test_the_peak_to_look_at_is_the_one_that_filled_the_segments():
+    # 300 MiB are too small a block for 310, which reserve more when less is alive.
+    found = estimate(
+        [0, 1, ~1, ~0, 2],
+        [300, 300, 310],
+        owners=np.array([Owner.WEIGHTS, Owner.GRADIENTS, Owner.OPTIMIZER], dtype=np.uint8),
+        tensor_modules=np.array([0, 1, 0], dtype=np.int32),
+    )
+    assert found.peak_reserved_bytes == 910 * MIB
+    assert found.peak_at.module == "model.lm_head"
+    assert {name: size for name, size in found.breakdown_bytes.items() if size} == {
+        "weights": 300 * MIB,
+        "gradients": 300 * MIB,
+        "fragmentation": 310 * MIB,
+        "context": 150 * MIB,
+    }
 
 
 def test_a_phase_has_the_highest_peak_of_its_steps():

@@ -38,6 +38,18 @@ LORA = {
 SEVERAL = ("gpt2", "bert", "vit", "t5")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Look for tensors among new objects only, and compute in one thread, for the steps are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    torch.set_num_threads(threads)
+
+
 def really_kept(spec):
     """Return the parameters that are counted, and least and most bytes that stay after the first step.
 
@@ -46,7 +58,7 @@ def really_kept(spec):
     the optimizer is fused.
     """
     torch.manual_seed(0)
-    before = all_tensors()
+    before = all_tensors()  # held, so that no new one takes an old one's place
     old = set(storages(before))
     workload = Workload(spec, torch.device("cpu"))
     workload.step(0, lambda _phase: contextlib.nullcontext())

@@ -92,10 +92,17 @@ class DeviceContract:
         assert figures["backward_peak_allocated_bytes"] >= 2 * 256 * 256 * 4
         assert figures["resident_bytes"] <= figures["peak_allocated_bytes"]
 
-    def test_every_step_has_its_time(self, figures):
-        assert len(self.step_seconds) == STEPS
-        assert all(seconds > 0 for seconds in self.step_seconds)
-        assert len(self.host_seconds) in (0, STEPS)
+    def test_every_step_has_its_time(self, device, figures):
+        assert {len(self.step_seconds), len(self.host_seconds)} <= {0, STEPS}
+        assert all(seconds > 0 for seconds in (*self.step_seconds, *self.host_seconds))
+        assert self.step_seconds or device.origin == "virtual"
+        assert self.step_seconds or self.host_seconds
+
+    def test_notes_are_sentences(self, device, figures):
+        meter = device.meter()
+        meter.begin()
+        meter.figures()
+        assert all(isinstance(note, str) and note for note in meter.notes())
 
     def test_a_peak_of_flops_is_known_or_absent(self, device):
         for precision in ("bf16", "fp16", "fp32", "amp-bf16", "amp-fp16"):

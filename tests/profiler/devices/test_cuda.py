@@ -8,6 +8,7 @@ import torch
 from profiler.devices import CpuDevice, CudaDevice, find_device
 from profiler.devices.cuda import EventTimer, process_figures
 from profiler.devices.nvml import GpuState, Sample, gpu_count, visible_gpu
+from profiler.devices.virtual import VirtualDevice
 from profiler.errors import NotPossibleError, UsageError
 from profiler.measurement import Outcome, Reason
 from tests.profiler.devices.contract import DeviceContract
@@ -225,7 +226,12 @@ def test_steps_are_timed_between_their_events_without_waiting():
 
 @pytest.mark.parametrize(
     ("name", "kind", "full"),
-    [("cpu", CpuDevice, "cpu"), ("cuda", CudaDevice, "cuda:0"), ("cuda:3", CudaDevice, "cuda:3")],
+    [
+        ("cpu", CpuDevice, "cpu"),
+        ("cuda", CudaDevice, "cuda:0"),
+        ("cuda:3", CudaDevice, "cuda:3"),
+        ("virtual:4090", VirtualDevice, "virtual:rtx-4090"),
+    ],
 )
 def test_devices_by_name(name, kind, full):
     device = find_device(name)
@@ -253,12 +259,13 @@ def test_without_a_driver_the_cpu(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("gpu", r"unknown device 'gpu'; known: cpu, cuda, cuda:N; did you mean cpu\?"),
-        ("cuda:x", r"unknown device 'cuda:x'; known: cpu, cuda, cuda:N; did you mean cuda\?"),
+        ("gpu", r"unknown device 'gpu'; known: cpu, cuda, cuda:N, virtual:GPU; did you mean cpu\?"),
+        ("cuda:x", r"unknown device 'cuda:x'; known: cpu, cuda, cuda:N, virtual:GPU; did you mean cuda\?"),
         ("cuda:-1", "unknown device 'cuda:-1'"),
         ("tpu", "unknown device 'tpu'"),
         ("", "unknown device ''"),
-        ("virtual:rtx-4090", "virtual devices are not built yet; take cpu, cuda or cuda:N"),
+        ("virtual", r"unknown device 'virtual'; .*; did you mean virtual:GPU\?"),
+        ("virtual:rtx-4091", "unknown GPU 'rtx-4091'; did you mean rtx-4090"),
     ],
 )
 def test_unknown_devices(name, says):
