@@ -97,8 +97,8 @@ def _inferred_length(table: Sequence[dict[str, str]], tracer: Tracer) -> int:
     reference = next(cells for cells in table if cells["experiment"] == peft_suite.REFERENCE)
     limit = int(reference["max_seq_length"])
 
-    def predicted(length: int) -> int:
-        row = peft_suite.published_row(reference, length)
+    def predicted(length: int, **changes: float) -> int:
+        row = peft_suite.published_row(reference, length, **changes)
         ledger = tracer.trace(row.spec, Target.of(row.gpu), steps=row.steps)
         return predict_peaks(ledger, row).reserved_bytes
 
@@ -106,10 +106,13 @@ def _inferred_length(table: Sequence[dict[str, str]], tracer: Tracer) -> int:
     if measured is None:
         raise SizeupError(f"{peft_suite.REFERENCE} has no memory to infer the length from")
     longest = peft_suite.infer_length(predicted, measured, low=limit // 2, high=limit)
-    per_token = (predicted(longest + 8) - predicted(longest - 8)) / 16
+    per_token = (predicted(longest + 16) - predicted(longest - 16)) / 32
     print(
-        f"longest batch: {longest} tokens, inferred from {peft_suite.REFERENCE};"
-        f" a token more or less changes its prediction by {per_token / measured:.3%}"
+        f"longest batch: {longest} tokens, inferred from {peft_suite.REFERENCE}, whose prediction is then"
+        f" {signed_error(predicted(longest), measured):+.2%} off; a token more or less changes it by"
+        f" {per_token / measured:.3%}, a shortest batch of 0.2 or 0.6 of the mean length instead of 0.5 by"
+        f" {signed_error(predicted(longest, shortest_of_mean=0.2), predicted(longest)):+.2%} or"
+        f" {signed_error(predicted(longest, shortest_of_mean=0.6), predicted(longest)):+.2%}"
     )
     return longest
 

@@ -62,7 +62,7 @@ def remember(tensor: torch.Tensor, host: torch.Tensor) -> None:
 
 
 def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
-    """Compute the values of an operator's outputs, if all its inputs' values are known and the outputs small."""
+    """Compute the values of an operator's small outputs, if all its inputs' values are known."""
     outputs = result if isinstance(result, list | tuple) else (result,)
     if not outputs or not isinstance(outputs[0], FakeTensor) or not _is_followed(func, args, outputs[0]):
         return

@@ -36,7 +36,7 @@ def chosen_gpus(names: Sequence[str]) -> list[GpuFacts]:
     if len(names) > 1:
         raise UsageError("give --gpu all, or names of GPUs, not both")
     known = [gpu for gpu in gpus().values() if _can_be_asked_about(gpu)]
-    return sorted(known, key=lambda gpu: (gpu.memory_mib or 0, gpu.id))
+    return sorted(known, key=lambda gpu: (gpu_memory(gpu).usable_bytes_range[1], gpu.id))
 
 
 def _can_be_asked_about(gpu: GpuFacts) -> bool:

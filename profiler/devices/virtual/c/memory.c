@@ -1,6 +1,8 @@
 /* Memory of the GPU: a table of address ranges, ordered by address, and how much of the card they take.
  *
- * The ranges are anonymous mappings without reserve: they cost nothing until touched, and read as zeros.
+ * The ranges are anonymous mappings without reserve, which cost nothing until touched. Device memory is never
+ * touched. Since no kernel writes it, nothing else does either: a value that was copied there would be read back
+ * as the result of whatever comes to lie in its place. So all of it is zeros, always.
  */
 #define _GNU_SOURCE
 #include "virtual_gpu.h"
@@ -13,6 +15,9 @@
 #include <unistd.h>
 
 struct vg_physical { size_t bytes; int users; /* the handle, and each mapping */ };
+
+/* From here on, giving pages back is quicker than writing them. */
+#define LARGE_CLEAR ((size_t)1 << 20)
 
 static vg_range *ranges;
 static size_t count, room;
@@ -252,38 +257,32 @@ static bool is_on_device(const void *address) {
     return vg_find(address, &range) && (range.kind == VG_DEVICE || range.kind == VG_MAPPED);
 }
 
+/* Whole pages become zeros by being given back, which costs nothing; the ends are written. */
+static void clear(void *to, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *start = to, *end = start + bytes;
+    char *first = (char *)(((uintptr_t)start + page - 1) / page * page);
+    char *last = (char *)((uintptr_t)end / page * page);
+    if (bytes < LARGE_CLEAR || first >= last || madvise(first, (size_t)(last - first), MADV_DONTNEED) != 0) {
+        memset(to, 0, bytes);
+        return;
+    }
+    memset(start, 0, (size_t)(first - start));
+    memset(last, 0, (size_t)(end - last));
+}
+
 void vg_copy(void *to, const void *from, size_t bytes) {
-    /* Between parts of the host a copy is the host's, whatever its size. */
-    if (bytes <= VG_LARGEST_COPY || !(is_on_device(to) || is_on_device(from))) memmove(to, from, bytes);
+    if (is_on_device(to)) return;
+    if (is_on_device(from)) clear(to, bytes);
+    else memmove(to, from, bytes);
 }
 
 void vg_copy_2d(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height) {
-    if (width * height > VG_LARGEST_COPY && (is_on_device(to) || is_on_device(from))) return;
     for (size_t row = 0; row < height; row++)
-        memmove((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width);
-}
-
-static bool is_zero(const unsigned char *pattern, size_t bytes) {
-    while (bytes > 0)
-        if (pattern[--bytes]) return false;
-    return true;
+        vg_copy((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width);
 }
 
 void vg_fill(void *to, const void *pattern, size_t pattern_bytes, size_t repeats) {
-    size_t bytes = pattern_bytes * repeats;
-    if (bytes > VG_LARGEST_COPY && is_on_device(to)) {
-        if (!is_zero(pattern, pattern_bytes)) return;
-        /* Whole pages become zeros by being given back to the host; what is left at the ends is written. */
-        size_t page = (size_t)sysconf(_SC_PAGESIZE);
-        char *end = (char *)to + bytes;
-        char *first = (char *)(((uintptr_t)to + page - 1) / page * page);
-        char *last = (char *)((uintptr_t)end / page * page);
-        madvise(first, (size_t)(last - first), MADV_DONTNEED);
-        memset(to, 0, (size_t)(first - (char *)to));
-        memset(last, 0, (size_t)(end - last));
-        return;
-    }
-    if (pattern_bytes == 1) memset(to, *(const unsigned char *)pattern, bytes);
-    else
-        for (size_t i = 0; i < repeats; i++) memcpy((char *)to + i * pattern_bytes, pattern, pattern_bytes);
+    if (is_on_device(to)) return;
+    for (size_t i = 0; i < repeats; i++) memcpy((char *)to + i * pattern_bytes, pattern, pattern_bytes);
 }

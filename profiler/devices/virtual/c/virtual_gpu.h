@@ -1,7 +1,7 @@
 /* A GPU that is not there: what the stand-ins for CUDA's libraries share.
  *
- * Device memory is address space of the host that is reserved, accounted for and, but for small values, never
- * touched. Kernels are accepted and do nothing. A function returns success only where what it promises was
+ * Device memory is address space of the host that is reserved, accounted for and never touched: it reads as
+ * zeros. Kernels are accepted and do nothing. A function returns success only where what it promises was
  * read and is kept; every other function of the libraries returns that library's "not supported", and is
  * counted by name (unwritten.c).
  */
@@ -46,8 +46,6 @@ int vg_blocks_per_multiprocessor(int threads, size_t shared_bytes);
 
 /* Memory. All sizes are in bytes; the granularity is that of the driver's physical pages. */
 #define VG_GRANULARITY ((size_t)2 << 20)
-/* Copies and fills up to this size are carried out; the data of larger ones stays absent. */
-#define VG_LARGEST_COPY ((size_t)1 << 20)
 
 typedef enum { VG_OK, VG_OUT_OF_MEMORY, VG_HOST_REFUSED, VG_INVALID } vg_result;
 typedef enum { VG_DEVICE, VG_MANAGED, VG_PINNED, VG_REGISTERED, VG_RESERVED, VG_MAPPED } vg_kind;
@@ -74,6 +72,7 @@ vg_result vg_map(void *start, size_t bytes, struct vg_physical *physical);
 vg_result vg_unmap(void *start, size_t bytes);
 bool vg_is_mapped(const void *start, size_t bytes);
 
+/* Device memory holds zeros whatever is copied or filled into it; what is the host's is copied and filled. */
 void vg_copy(void *to, const void *from, size_t bytes);
 void vg_copy_2d(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height);
 void vg_fill(void *to, const void *pattern, size_t pattern_bytes, size_t count);

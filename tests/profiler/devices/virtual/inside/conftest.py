@@ -5,16 +5,21 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def nothing_held():
-    """Each test finds the card as a new process does."""
-    yield
+def forget():
+    """Bring torch's allocator to where it is in a new process."""
     gc.collect()
     torch._C._accelerator_setAllocatorSettings("expandable_segments:False")
     torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     torch.cuda.reset_accumulated_memory_stats()
+
+
+@pytest.fixture(autouse=True)
+def nothing_held():
+    """Each test finds the card as a new process does."""
+    yield
+    forget()
 
 
 @pytest.fixture

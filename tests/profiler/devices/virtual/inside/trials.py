@@ -9,6 +9,7 @@ from profiler.harness.protocol import MeasurementProtocol
 from profiler.harness.trial import run_trial
 from profiler.measurement import FIGURES
 from profiler.spec import TrialSpec
+from tests.profiler.devices.virtual.inside.conftest import forget
 from tests.tiny_models import CONFIGS
 
 MIB = 2**20
@@ -33,6 +34,7 @@ def run(folder):
         small = {"model": str(model), "sequence_length": 16, "precision": "fp32"}
         spec = TrialSpec.parse({**small, **settings})
         result, phases = {}, []
+        forget()
 
         def report(event, **content):
             if event == "result":
@@ -107,7 +109,6 @@ def test_memory_that_runs_out_in_each_phase(phase, settings, run, leave_free):
         {"optimizer": "paged-adamw-8bit"},
         {"optimizer": "adamw-fused", "precision": "amp-fp16"},
         {"method": "lora", "attention": "sdpa-flash", "precision": "bf16", "padding_mask": False},
-        {"method": "boft"},
         {"method": "oft"},
         {"loop": "raw", "evaluation_batch_size": 2, "save": True, "lengths": [16, 48, 32]},
     ],
