@@ -55,7 +55,17 @@ def traces() -> None:
 
 
 def cached_answer() -> None:
-    command = [sys.executable, "-m", "planner.cli.main", "fit", "llama-3.2-1b", "--method", "lora", "--gpu", GPU]
+    command = [
+        sys.executable,
+        "-m",
+        "planner.cli.main",
+        "fit",
+        "llama-3.2-1b",
+        "--method",
+        "lora",
+        "--gpu",
+        GPU,
+    ]
     for _ in range(2):
         started = time.perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
@@ -69,9 +79,7 @@ def grid(model: str) -> None:
     with Tracer() as tracer:
         sizes = SizeModel.of(spec, Target.of(gpu), tracer)
     started = time.perf_counter()
-    made = memory_grid(
-        sizes, spec, gpu, batch_sizes=range(1, 101), lengths=range(128, 12928, 128)
-    )
+    made = memory_grid(sizes, spec, gpu, batch_sizes=range(1, 101), lengths=range(128, 12928, 128))
     seconds = time.perf_counter() - started
     replayed = int(made.is_replayed.sum())
     show(f"{model} grid of 100 x 100 ({replayed} cells replayed), after the traces", seconds, GRID_BUDGET)

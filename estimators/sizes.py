@@ -37,12 +37,13 @@ class Vary(enum.Enum):
 
 
 # Lengths are multiples of 128, where the rows that kernels pad have no padding. The tokens of a batch are
-# beyond what kernels take another course for (embedding backward up to 3,072, 4-bit products up to 1,536).
+# beyond what kernels take another course for (embedding backward up to 3,072, 4-bit products up to 1,536),
+# and multiples of 10, the rows that embedding backward sums at once.
 _LENGTHS = (640, 1408, 896)
-_BOTH = ((7, 640), (5, 1408), (11, 896), (3, 1152), (13, 384), (4, 1664))
+_BOTH = ((7, 640), (5, 1408), (10, 896), (5, 1152), (15, 384), (10, 1664))
 # For models of 512 positions.
 _SHORT_LENGTHS = (256, 384, 512)
-_SHORT_BOTH = ((37, 128), (29, 256), (43, 384), (31, 512), (53, 128), (41, 256))
+_SHORT_BOTH = ((35, 128), (25, 256), (40, 384), (30, 512), (50, 128), (45, 256))
 _MOST_TOKENS_OF_SMALL_KERNELS = 3072
 
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from profiler.errors import NotPossibleError, SizeupError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from profiler.devices.nvml import GpuState
 
 _MIB, _GIB = 2**20, 2**30
@@ -61,6 +59,7 @@ def examine(store_location: str | Path | None = None) -> list[Finding]:
         _trace_cache_finding(),
         _model_cache_finding(),
         _compiler_finding(),
+        _virtual_gpu_finding(),
     ]
 
 
@@ -137,6 +136,8 @@ def _torch_findings(gpus: list[GpuState]) -> list[Finding]:
 def _architecture_finding(is_available: bool) -> Finding:
     import torch
 
+    from profiler.devices.architectures import runs_on
+
     # torch.cuda.get_arch_list is empty on machines without a GPU, although the flags are those of the build.
     flags = getattr(torch._C, "_cuda_getArchFlags", str)()
     architectures = str(flags or "").split()
@@ -151,29 +152,6 @@ def _architecture_finding(is_available: bool) -> Finding:
             message = f"{built_for}, which leaves out cuda:{index} (sm_{major}{minor})."
             return Finding(subject="GPU architectures", status=Status.WARN, message=message)
     return Finding(subject="GPU architectures", status=Status.OK, message=f"{built_for}.")
-
-
-def runs_on(architectures: Sequence[str], major: int, minor: int) -> bool:
-    """Whether a build of torch has code for a GPU.
-
-    Machine code (`sm_86`) runs on later minor versions of its major version; `compute_90` is compiled for any
-    later GPU as it starts (CUDA C++ Programming Guide, sections on binary and PTX compatibility).
-
-    Args:
-        architectures: What torch was built for.
-        major: Compute capability of the GPU, before the dot.
-        minor: After it.
-    """
-    for architecture in architectures:
-        kind, _, digits = architecture.partition("_")
-        if not digits.isdecimal():
-            continue  # sm_90a and the like are for exactly one GPU, and come beside the plain one
-        built_major, built_minor = divmod(int(digits), 10)
-        if kind == "compute" and (built_major, built_minor) <= (major, minor):
-            return True
-        if kind == "sm" and built_major == major and built_minor <= minor:
-            return True
-    return False
 
 
 def _package_findings() -> list[Finding]:
@@ -262,8 +240,22 @@ def _compiler_finding() -> Finding:
     command = os.environ.get("CC", "cc").split()[0]
     if (path := shutil.which(command)) is not None:
         return Finding(subject="C compiler", status=Status.OK, message=f"{path}.")
-    message = f"{command} is not there; trials with --compile need a C compiler."
+    message = f"{command} is not there; trials with --compile and virtual GPUs need a C compiler."
     return Finding(subject="C compiler", status=Status.NONE, message=message)
+
+
+def _virtual_gpu_finding() -> Finding:
+    from profiler.devices.virtual.build import compiler, libraries_folder
+
+    try:
+        if not libraries_folder().is_dir():
+            compiler()
+            message = "It can be compiled here, at the first trial with --device virtual:GPU."
+            return Finding(subject="virtual GPU", status=Status.OK, message=message)
+    except NotPossibleError as error:
+        return Finding(subject="virtual GPU", status=Status.NONE, message=f"{error}.")
+    message = f"It is compiled for the installed torch, in {libraries_folder()}."
+    return Finding(subject="virtual GPU", status=Status.OK, message=message)
 
 
 def _obstacle(place: Path) -> Path | None:

@@ -53,6 +53,7 @@ def _serve(requests: list[dict[str, Any]], jobs: int, answers: int, *, import_se
         if (code := os.waitstatus_to_exitcode(status)) != 0:
             _answer(answers, number=running[ended], event="died", code=code)
         running.pop(ended)
+    _answer(answers, event="end")
 
 
 def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds: float) -> None:
@@ -78,8 +79,9 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
         ledger = trace(spec, target, steps=request["steps"], on_error=refused)
         ledger.facts["peak_resident_bytes"] = _peak_resident_bytes()
         ledger.facts["seconds"] = {"imports": import_seconds, "trace": time.perf_counter() - started}
-        write_ledger(ledger, Path(request["path"]))
-        _answer(answers, number=number, event="traced")
+        path = request["paths"][ledger.facts["depends_on_sm_count"]]
+        write_ledger(ledger, Path(path))
+        _answer(answers, number=number, event="traced", path=path)
         status = 0
     except NotPossibleError as error:
         refused(error)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from estimators.cache import cached_path
 from estimators.ledger_file import read_ledger
 from profiler.errors import NotPossibleError, SizeupError, UnreachableError
+from profiler.spec.frozen import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,19 +47,19 @@ class TraceRequest:
     """Optimizer steps; None takes `steps_of` the spec."""
 
     @property
-    def but_for_multiprocessors(self) -> tuple[Any, ...]:
+    def but_for_multiprocessors(self) -> dict[str, Any]:
         """What most ledgers follow from: all but the number of multiprocessors."""
-        return self.spec.key, self.target.capability, self.steps
-
-    @property
-    def path(self) -> Path:
-        """Where the cache has, or will have, the ledger."""
-        content = {
+        return {
             "spec": self.spec.canonical,
-            "target": self.target.name,
+            "capability": self.target.capability,
             "steps": self.steps or steps_of(self.spec),
         }
-        return cached_path("ledger", content)
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Where the cache has the ledger: one that does not depend on multiprocessors, and one that does."""
+        content = self.but_for_multiprocessors
+        return cached_path("ledger", content), cached_path("ledger", {**content, "sm": self.target.sm_count})
 
 
 class Tracer:
@@ -101,39 +102,44 @@ class Tracer:
 
     def trace_all(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
         """Return a ledger for each request, or the error that says why there is none."""
-        results: list[Ledger | SizeupError | None] = [read_ledger(request.path) for request in requests]
+        results: list[Ledger | SizeupError | None] = [_cached(request) for request in requests]
+        depending = set[str]()
         while missing := [number for number, result in enumerate(results) if result is None]:
             # Of GPUs that differ in their multiprocessors only, one is traced first: most ledgers do not
             # depend on them, and are those of the others, too.
-            groups: dict[Any, list[int]] = {}
+            groups: dict[str, list[int]] = {}
             for number in missing:
-                groups.setdefault(requests[number].but_for_multiprocessors, []).append(number)
+                name = canonical_json(requests[number].but_for_multiprocessors)
+                groups.setdefault(f"{name} {number}" if name in depending else name, []).append(number)
             traced = self._trace([requests[group[0]] for group in groups.values()])
-            for group, result in zip(groups.values(), traced, strict=True):
-                depends = not isinstance(result, SizeupError) and result.facts["depends_on_sm_count"]
-                for number in group[:1] if depends else group:
+            for (name, group), result in zip(groups.items(), traced, strict=True):
+                if not isinstance(result, SizeupError) and result.facts["depends_on_sm_count"]:
+                    depending.add(name)
+                    group = group[:1]
+                for number in group:
                     results[number] = result
         return [result for result in results if result is not None]
 
     def _trace(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
         with contextlib.ExitStack() as stack:
-            paths = [request.path for request in requests]
-            if not _is_writable(paths[0].parent):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sizeup-ledgers-"))
-                paths = [Path(folder) / path.name for path in paths]
-            answers = self._ask(requests, paths)
-            return [self._result(answer, path) for answer, path in zip(answers, paths, strict=True)]
+            paths = [request.paths for request in requests]
+            if not _is_writable(paths[0][0].parent):
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sizeup-ledgers-")))
+                paths = [(folder / shared.name, folder / own.name) for shared, own in paths]
+            return [self._result(answer) for answer in self._ask(requests, paths)]
 
-    def _ask(self, requests: Sequence[TraceRequest], paths: Sequence[Path]) -> list[dict[str, Any]]:
+    def _ask(
+        self, requests: Sequence[TraceRequest], paths: Sequence[tuple[Path, Path]]
+    ) -> list[dict[str, Any]]:
         lines = [
             {
                 "spec": request.spec.canonical,
                 "capability": request.target.capability,
                 "sm_count": request.target.sm_count,
                 "steps": request.steps or steps_of(request.spec),
-                "path": str(path),
+                "paths": [str(path) for path in pair],
             }
-            for request, path in zip(requests, paths, strict=True)
+            for request, pair in zip(requests, paths, strict=True)
         ]
         process = self._started()
         answers: dict[int, dict[str, Any]] = {}
@@ -141,18 +147,20 @@ class Tracer:
             assert process.stdin is not None
             process.stdin.write(json.dumps({"requests": lines, "jobs": self._jobs}) + "\n")
             process.stdin.flush()
-        while len(answers) < len(requests) and (line := self._answers.readline()):
+        while line := self._answers.readline():
             answer = json.loads(line)
+            if answer["event"] == "end":
+                break
             answers.setdefault(answer["number"], answer)  # the reason comes before the death
         died = {"event": "died", "code": process.poll()}
         return [answers.get(number, died) for number in range(len(requests))]
 
-    def _result(self, answer: dict[str, Any], path: Path) -> Ledger | SizeupError:
+    def _result(self, answer: dict[str, Any]) -> Ledger | SizeupError:
         match answer["event"]:
             case "traced":
-                if (ledger := read_ledger(path)) is not None:
+                if (ledger := read_ledger(Path(answer["path"]))) is not None:
                     return ledger
-                return NotPossibleError(f"the trace could not be read back from {path}")
+                return NotPossibleError(f"the trace could not be read back from {answer['path']}")
             case "unreachable":
                 return UnreachableError(answer["message"])
             case "refused":
@@ -203,6 +211,11 @@ class Tracer:
         self._process = None
         self._answers.close()
         self._log.close()
+
+
+def _cached(request: TraceRequest) -> Ledger | None:
+    shared, own = request.paths
+    return read_ledger(shared) or read_ledger(own)
 
 
 def _cores() -> int:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 device_option = click.option(
     "--device",
-    metavar="cpu|cuda[:N]",
-    help="What to measure on.  [default: the first GPU, else the CPU]",
+    metavar="cpu|cuda[:N]|virtual:GPU",
+    help="What to measure on; a virtual GPU tells memory alone.  [default: the first GPU, else the CPU]",
 )
 
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")

@@ -18,7 +18,8 @@ def find_device(name: str | None = None) -> Device:
     """Return the device with this name.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:N` or `virtual:GPU`; None takes the first GPU that the driver knows, else the CPU.
+        name: `cpu`, `cuda`, `cuda:N` or `virtual:GPU`; None takes the first GPU that the driver
+            knows, else the CPU.
 
     Raises:
         UsageError: If the name is none of these, or the catalogue does not know the virtual GPU.

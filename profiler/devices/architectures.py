@@ -23,7 +23,10 @@ def runs_on(architectures: Sequence[str], major: int, minor: int) -> bool:
 
 
 def newest_code_for(architectures: Sequence[str], major: int, minor: int) -> tuple[int, int] | None:
-    """Return the newest of the architectures whose code runs on a GPU, or None; arguments as for `runs_on`."""
+    """Return the newest of the architectures whose code runs on a GPU, or None.
+
+    It takes what `runs_on` takes.
+    """
     found = []
     for architecture in architectures:
         kind, _, digits = architecture.partition("_")

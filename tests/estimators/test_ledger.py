@@ -11,7 +11,13 @@ from tests.estimators.ledgers import assert_same, small_ledger, small_operators
 
 @pytest.mark.parametrize(
     ("event", "phase", "step"),
-    [(0, Phase.LOAD, 0), (1, Phase.LOAD, 0), (2, Phase.FORWARD, 0), (4, Phase.FORWARD, 1), (99, Phase.FORWARD, 1)],
+    [
+        (0, Phase.LOAD, 0),
+        (1, Phase.LOAD, 0),
+        (2, Phase.FORWARD, 0),
+        (4, Phase.FORWARD, 1),
+        (99, Phase.FORWARD, 1),
+    ],
 )
 def test_an_event_belongs_to_the_mark_before_it(event, phase, step):
     ledger = small_ledger(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from estimators import memory
-from profiler.catalog.gpu_memory import GpuMemory
 from estimators.ledger import Mark, Owner
 from estimators.memory import Verdict, estimate_memory, fits, moment, peak_reserved_bytes
 from estimators.residuals import Residuals
 from profiler.catalog import find_gpu
+from profiler.catalog.gpu_memory import GpuMemory
 from profiler.errors import NotPossibleError
 from profiler.measurement import Phase
 from tests.estimators.ledgers import small_ledger

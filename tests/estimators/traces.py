@@ -84,9 +84,7 @@ def kept_bytes(ledger: Ledger, step: int = 1) -> int:
     return live.get(Owner.ACTIVATIONS, 0) + live.get(Owner.LOGITS_AND_LOSS, 0)
 
 
-def operators(
-    ledger: Ledger, *names: str, phase: Phase | None = None, step: int | None = None
-) -> np.ndarray:
+def operators(ledger: Ledger, *names: str, phase: Phase | None = None, step: int | None = None) -> np.ndarray:
     """Return the positions of the operators with these names (of any, without), in a phase and step."""
     found = ledger.operators
     assert found is not None

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from planner import doctor
-from planner.doctor import Status, examine, runs_on
+from planner.doctor import Status, examine
 from profiler.devices import nvml
 from profiler.devices.nvml import GpuState
+from profiler.devices.virtual.torch_build import torch_build
 from profiler.errors import NotPossibleError
 from profiler.store import Store
 
@@ -120,20 +121,22 @@ def test_a_missing_compiler_is_said(findings, monkeypatch):
     assert findings(missing="x")["C compiler"].message.startswith("no-such-compiler is not there")
 
 
-@pytest.mark.parametrize(
-    ("architectures", "capability", "expected"),
-    [
-        (["sm_75", "sm_86"], (7, 5), True),
-        (["sm_75", "sm_86"], (8, 9), True),
-        (["sm_75", "sm_86"], (8, 0), False),
-        (["sm_75", "sm_86"], (7, 0), False),
-        (["sm_75", "sm_86"], (12, 0), False),
-        (["sm_90", "compute_90"], (12, 0), True),
-        (["sm_90a"], (9, 0), False),
-    ],
-)
-def test_which_gpus_a_build_has_code_for(architectures, capability, expected):
-    assert runs_on(architectures, *capability) is expected
+def test_a_virtual_gpu_is_found_or_its_lack_explained(findings, monkeypatch, tmp_path):
+    monkeypatch.setattr("profiler.devices.virtual.build.libraries_folder", lambda: tmp_path)
+    assert (
+        findings(missing="x")["virtual GPU"].message
+        == f"It is compiled for the installed torch, in {tmp_path}."
+    )
+    monkeypatch.setattr("profiler.devices.virtual.build.libraries_folder", lambda: tmp_path / "none")
+    monkeypatch.setattr("profiler.devices.virtual.build.compiler", lambda: ["cc"])
+    found = findings(missing="x")["virtual GPU"]
+    assert (found.status, found.message.partition(",")[0]) == (Status.OK, "It can be compiled here")
+    monkeypatch.undo()
+    monkeypatch.setattr("profiler.devices.virtual.torch_build.torch_cuda_version", lambda: None)
+    torch_build.cache_clear()
+    found = findings(missing="x")["virtual GPU"]
+    assert found.status is Status.NONE
+    assert found.message.startswith("a virtual GPU needs a CUDA build of torch, and torch")
 
 
 def test_the_command_prints_every_finding(sizeup, monkeypatch):

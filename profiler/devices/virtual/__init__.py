@@ -1,4 +1,4 @@
-"""A GPU that is not there: the real CUDA build of torch on a driver that accounts for memory and computes nothing.
+"""A GPU that is not there: the real CUDA build of torch on a driver that only accounts for memory.
 
 Stand-ins for CUDA's libraries (`c/`) are compiled once for the installed torch and preloaded into the process
 of a trial. Nothing of them is loaded anywhere else.

@@ -27,7 +27,7 @@ class VirtualLibraries:
 
     folder: Path
     names: tuple[str, ...]
-    """The core, which has every function, and an empty library under the name of each that it stands in for."""
+    """The core, which has every function, and an empty library under each name that it stands in for."""
     architectures: tuple[str, ...]
     """What the torch that they were compiled for has code for, such as `sm_86`."""
 
@@ -35,8 +35,8 @@ class VirtualLibraries:
     def variables(self) -> dict[str, str]:
         """Environment variables with which a process gets them in the place of CUDA's own.
 
-        torch finds its CUDA libraries by a path of its own, but one that is loaded already under the same name
-        is not looked for. The folder is searched for what is loaded by name later, and by Triton's linker.
+        torch finds its CUDA libraries by a path of its own, but does not look for one that is loaded already
+        under the same name. The folder is searched for what is loaded by name later, and by Triton's linker.
         """
         preloaded = [*self.names, *os.environ.get("LD_PRELOAD", "").split()]
         searched = [str(self.folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
@@ -70,6 +70,21 @@ def virtual_libraries() -> VirtualLibraries:
         names=(CORE, *_stand_in_names(build)),
         architectures=tuple((folder / _ARCHITECTURES).read_text(encoding="utf-8").split()),
     )
+
+
+def libraries_folder() -> Path:
+    """Return where the libraries for the installed torch are, or would be.
+
+    Raises:
+        NotPossibleError: If there can be none for it; a sentence says why.
+    """
+    build = torch_build()
+    place = cache_folder().absolute() / "virtual-gpu"
+    if set(str(place)) & set(":;"):
+        raise NotPossibleError(
+            f"the cache folder {place} has a colon in its name, which the loader cannot take"
+        )
+    return place / f"torch-{build.torch_version}-cuda-{build.cuda_version}-{_source_hash()}"
 
 
 def compiler() -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import os
 import re
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from profiler.catalog.gpus import find_gpu
@@ -23,6 +22,9 @@ from profiler.errors import NotPossibleError, first_line
 from profiler.measurement import Outcome, Reason
 
 if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Iterator, Sequence
+
     import torch
 
     from profiler.spec import TrialSpec
@@ -171,8 +173,6 @@ def _counted(core: ctypes.CDLL) -> Iterator[tuple[str, int]]:
 
 def _core() -> ctypes.CDLL | None:
     """Return the core where it is loaded already; never loads it."""
-    import os
-
     try:
         return ctypes.CDLL(CORE, mode=os.RTLD_NOLOAD)
     except OSError:

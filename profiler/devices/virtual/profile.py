@@ -91,8 +91,8 @@ def gpu_profile(
     code = newest_code_for(architectures, major, minor)
     if code is None:
         raise NotPossibleError(
-            f"{gpu.name} has compute capability {gpu.compute_capability}, for which the installed torch has no "
-            f"code: it was compiled for {', '.join(architectures)}"
+            f"{gpu.name} has compute capability {gpu.compute_capability}, for which the installed torch has "
+            f"no code: it was compiled for {', '.join(architectures)}"
         )
     if gpu.compute_capability not in _LIMITS:
         raise NotPossibleError(

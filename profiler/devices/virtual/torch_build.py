@@ -47,8 +47,8 @@ def torch_build() -> TorchBuild:
     """Return the installed build.
 
     Raises:
-        NotPossibleError: If this is not Linux, there is no CUDA build of torch, its CUDA version is not known,
-            or it was installed without CUDA's headers; a sentence says which.
+        NotPossibleError: If this is not Linux, there is no CUDA build of torch, its CUDA version is not
+            known, or it was installed without CUDA's headers; a sentence says which.
     """
     if sys.platform != "linux":
         raise NotPossibleError(f"a virtual GPU needs Linux, and this is {sys.platform}")
@@ -77,8 +77,8 @@ def torch_build() -> TorchBuild:
     for header in ("cuda_runtime_api.h", "crt/host_defines.h", "cublas_v2.h", "cudnn_version.h", "nccl.h"):
         if not any((folder / header).exists() for folder in includes):
             raise NotPossibleError(
-                f"torch {torch_version} was installed without CUDA's {header}, which a virtual GPU is compiled "
-                "with: install torch from its wheels"
+                f"torch {torch_version} was installed without CUDA's {header}, which a virtual GPU is "
+                "compiled with: install torch from its wheels"
             )
     return build
 

@@ -6,6 +6,7 @@ that is alive between two steps are known without the engine.
 
 import contextlib
 import gc
+import re
 
 import pytest
 import torch
@@ -23,6 +24,10 @@ from tests.tiny_models import CONFIGS
 BY_VALUE = {"adamss"}
 # Their fixed matrices stay on the host, where each forward takes them from.
 ON_HOST = {"boft", "frod"}
+# CUDA's decomposition has the right vectors transposed: pieces of them are copies, and views on the CPU.
+BY_LAYOUT = {"osf", "psoft"}
+# What peft puts anew into a ParameterDict when it moves it: trained on a GPU, and not on the CPU.
+TRAINED_WHEN_MOVED = {"adalora": 4}
 OPTIMIZERS = ("adamw-fused", "sgd", "rmsprop", "adafactor", "lora-plus", "lora-fa")
 QUANTIZED = {
     "int8": {"quantization": "int8"},
@@ -92,15 +97,29 @@ def agrees(spec, result):
         counts, least, most = really_kept(spec)
     except Exception as error:
         reason = "" if isinstance(error, SizeupError) else f"{type(error).__name__}: "
+        expected = reason + first_line(error)
+    else:
+        expected = None
+    if expected is not None:
         assert isinstance(result, NotPossibleError)
-        assert str(result) == reason + first_line(error)
+        assert words(str(result)) == words(expected)
         return
     assert not isinstance(result, Exception), result
     if spec.method in BY_VALUE:
         assert kept(result) == pytest.approx(most, rel=0.05)
         return
+    moved = TRAINED_WHEN_MOVED.get(spec.method, 0)
+    counts["trainable_parameters"] += moved
     assert {name: result.facts[name] for name in counts} == counts
-    assert least * (spec.method not in ON_HOST) <= kept(result) <= most
+    states = 2 * 4 * moved
+    if spec.method not in ON_HOST:
+        assert least + states <= kept(result)
+    assert kept(result) <= (most + states) * (1.1 if spec.method in BY_LAYOUT else 1)
+
+
+def words(sentence):
+    """Return the words in an order of their own: libraries print sets."""
+    return sorted(re.findall(r"\w+", sentence))
 
 
 def results(tracer, specs):

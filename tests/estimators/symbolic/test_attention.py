@@ -12,7 +12,9 @@ BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 TURING, AMPERE, ADA, HOPPER, BLACKWELL, GEFORCE = (7, 5), (8, 0), (8, 9), (9, 0), (10, 0), (12, 0)
 
 
-def kernel(capability, dtype=BF16, width=64, *, value_width=None, mask=False, grouped=False, grad=True, dropout=0.0):
+def kernel(
+    capability, dtype=BF16, width=64, *, value_width=None, mask=False, grouped=False, grad=True, dropout=0.0
+):
     call = Attention(
         dtype=dtype,
         head_dim=width,
@@ -93,7 +95,7 @@ def test_a_kernel_that_is_switched_off_is_passed_over():
         assert kernel(HOPPER) == "flash"
     with (
         sdpa_kernel(SDPBackend.FLASH_ATTENTION),
-        pytest.raises(NotPossibleError, match="^none of the attention kernels that the spec allows"),
+        pytest.raises(NotPossibleError, match=r"^none of the attention kernels that the spec allows"),
     ):
         kernel(AMPERE, mask=True)
     assert kernel(HOPPER) == "cudnn"

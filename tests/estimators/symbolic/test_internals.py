@@ -21,7 +21,8 @@ def inside(func, *args, target=A100, **settings):
 
 
 @pytest.mark.parametrize(
-    ("target", "size"), [(T4, 8_519_680), (A100, 8_519_680), (L40S, 8_519_680), (H100, 2**25), (BLACKWELL, 2**25)]
+    ("target", "size"),
+    [(T4, 8_519_680), (A100, 8_519_680), (L40S, 8_519_680), (H100, 2**25), (BLACKWELL, 2**25)],
 )
 def test_cublas_has_more_workspace_from_hopper_on(target, size):
     assert cublas_workspace_bytes(target) == size
@@ -62,7 +63,9 @@ def heads(count, length, width, dtype=torch.bfloat16, batch=1):
 
 
 def flash(query, key, *rest, target=A100, **settings):
-    return inside(aten._scaled_dot_product_flash_attention.default, query, key, key, *rest, target=target, **settings)
+    return inside(
+        aten._scaled_dot_product_flash_attention.default, query, key, key, *rest, target=target, **settings
+    )
 
 
 def test_flash_splits_the_keys_of_few_queries():
@@ -95,7 +98,9 @@ def test_flash_backward_accumulates_queries_in_fp32_and_expands_keys():
 def efficient(query, key=None, value=None, *, target=A100):
     key = query if key is None else key
     value = key if value is None else value
-    return inside(aten._scaled_dot_product_efficient_attention.default, query, key, value, None, True, target=target)
+    return inside(
+        aten._scaled_dot_product_efficient_attention.default, query, key, value, None, True, target=target
+    )
 
 
 def test_efficient_accumulates_wide_outputs_in_fp32():

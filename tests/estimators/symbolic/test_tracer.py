@@ -46,8 +46,9 @@ from estimators.symbolic.tracer import Tracer
 from estimators.target import Target
 from profiler.spec import TrialSpec
 
+target = Target(capability=(8, 0), sm_count=108)
 with Tracer() as tracer:
-    ledger = tracer.trace(TrialSpec.from_canonical(sys.argv[1]), Target(capability=(8, 0), sm_count=108), steps=1)
+    ledger = tracer.trace(TrialSpec.from_canonical(sys.argv[1]), target, steps=1)
     print(len(ledger.events), "torch" in sys.modules, tracer._process)
 """
 
@@ -105,12 +106,12 @@ def test_a_ledger_in_the_cache_needs_neither_torch_nor_a_process(tracer, trial, 
 def test_a_damaged_file_is_traced_again(tracer, trial, cache, damage):
     asked = request(trial(method="head"))
     (ledger,) = tracer.trace_all([asked])
-    whole = asked.path.read_bytes()
-    asked.path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "another": b"text"}[damage])
+    whole = asked.paths[0].read_bytes()
+    asked.paths[0].write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "another": b"text"}[damage])
     (again,) = tracer.trace_all([asked])
     assert again.events.tolist() == ledger.events.tolist()
-    assert read_ledger(asked.path) is not None
-    assert list(asked.path.parent.iterdir()) == [asked.path]
+    assert read_ledger(asked.paths[0]) is not None
+    assert list(asked.paths[0].parent.iterdir()) == [asked.paths[0]]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tracer, trial, tmp_path, monkeypatch):
@@ -127,9 +128,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(tracer, trial, tmp_path,
 
 def test_the_gpu_and_the_steps_are_parts_of_the_question(trial, cache):
     spec = trial(method="head")
-    paths = {request(spec, target=target, steps=steps).path for target in (A100, L40S) for steps in (1, 2, 3)}
+    paths = {request(spec, target=target, steps=steps).paths[0] for target in (A100, L40S) for steps in (1, 2, 3)}
     assert len(paths) == 6
-    assert TraceRequest(spec=spec, target=A100).path == request(spec, steps=3).path
+    assert TraceRequest(spec=spec, target=A100).paths == request(spec, steps=3).paths
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from planner.fit import FitAnswer, fit, fit_all
 from planner.fit.gpu_choice import chosen_gpus
 from profiler.catalog import find_gpu, gpus
+from profiler.catalog.gpu_memory import gpu_memory
 from profiler.errors import NotPossibleError, UsageError
 from profiler.spec import TrialSpec
 from tests.planner.fit.invented import InventedTracer
@@ -141,7 +142,7 @@ def test_a_gpu_that_is_not_known_is_named_with_the_nearest():
 
 def test_all_gpus_are_those_with_cuda_by_memory():
     chosen = chosen_gpus(["all"])
-    sizes = [gpu.memory_mib or 0 for gpu in chosen]
+    sizes = [gpu_memory(gpu).usable_bytes_range[1] for gpu in chosen]
     assert sizes == sorted(sizes)
     assert {gpu.vendor for gpu in chosen} == {"NVIDIA"}
     assert 10 < len(chosen) < len(gpus())

@@ -24,7 +24,7 @@ def nothing_held():
 
 @pytest.fixture
 def leave_free():
-    """Take all of the card but so many MiB, as another library in the process would; give it back at the end."""
+    """Take all of the card but so many MiB, as another library in the process would; then give it back."""
     runtime, taken = ctypes.CDLL(None), []
 
     def take(mib):
