@@ -51,7 +51,7 @@ def main() -> None:
                 row = harness.measure(spec)
                 if row.outcome != "ok":
                     sys.exit(f"the trial did not end well: {row.message}")
-                rows.append(row.figures | {"steps": sum(row.step_seconds)})
+                rows.append({**row.figures, "steps": sum(row.step_seconds)})
                 started = time.perf_counter()
                 store.add(row)
                 write_seconds.append(time.perf_counter() - started)

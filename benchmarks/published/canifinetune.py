@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.published.rows import PublishedRow, bytes_of, choice
+from benchmarks.published.rows import PublishedRow, bytes_of, choice, versions
 from profiler.catalog import find_gpu, find_model
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec
@@ -65,6 +65,7 @@ def published_row(cells: Mapping[str, str]) -> PublishedRow:
         reserved_bytes=bytes_of(cells["peak_reserved_gib"], _GIB),
         allocated_bytes=bytes_of(cells["peak_allocated_gib"], _GIB),
         completed=cells["success"] == "True",
+        libraries=versions(cells),
     )
 
 

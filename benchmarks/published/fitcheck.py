@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.published.rows import PublishedRow, bytes_of, choice
+from benchmarks.published.rows import PublishedRow, bytes_of, choice, versions
 from profiler.catalog import find_gpu
 from profiler.spec import TrialSpec
 
@@ -65,4 +65,5 @@ def published_row(cells: Mapping[str, str]) -> PublishedRow:
         reserved_bytes=bytes_of(cells["peak_reserved_mib"], _MIB),
         allocated_bytes=bytes_of(cells["peak_allocated_mib"], _MIB),
         completed=cells["outcome"] == "completed",
+        libraries=versions(cells),
     )

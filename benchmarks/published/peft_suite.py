@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.published.rows import PublishedRow, bytes_of, choice
+from benchmarks.published.rows import PublishedRow, bytes_of, choice, versions
 from profiler.catalog import find_gpu
 from profiler.errors import UsageError
 from profiler.spec import TrialSpec
@@ -83,6 +83,7 @@ def published_row(
         reserved_bytes=bytes_of(cells["mem_reserved_max_whole_run_bytes"]),
         allocated_bytes=None,
         completed=cells["status"] == "success",
+        libraries=versions(cells, "_version"),
         reserved_before_bytes=_RESERVED_BEFORE_BYTES,
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from profiler.spec import TrialSpec
 
 Figure = Literal["reserved", "allocated"]
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class PublishedRow:
     allocated_bytes: int | None
     completed: bool
     """Whether the trial ran, rather than running out of memory."""
+    libraries: Mapping[str, str]
+    """Versions that the author had."""
     reserved_before_bytes: int = 0
     """What the author subtracts: reserved before the trial began."""
 
@@ -73,6 +76,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def versions(cells: Mapping[str, str], suffix: str = "") -> dict[str, str]:
+    """Return the versions that a row states, in columns named after the libraries."""
+    return {name: cells[f"{name}{suffix}"] for name in LIBRARIES if cells[f"{name}{suffix}"]}
 
 
 def bytes_of(cell: str, unit: int = 1) -> int | None:

@@ -24,6 +24,10 @@ PEFT_CELLS = {
     "status": "success",
     "mem_reserved_max_whole_run_bytes": "1234.0",
     "tokens_per_step_unpadded_mean": "800.4",
+    "torch_version": "2.13.0",
+    "transformers_version": "5.13.1",
+    "peft_version": "0.19.1",
+    "bitsandbytes_version": "",
     "peft_config_json": json.dumps(
         {
             "peft_type": "LN_TUNING",
@@ -53,6 +57,10 @@ PEFT_CELLS = {
 FITCHECK_CELLS = {
     "session": "s",
     "gpu": "Tesla T4",
+    "torch": "2.14.0+cu130",
+    "transformers": "5.17.0",
+    "peft": "0.20.0",
+    "bitsandbytes": "",
     "model_id": "llama-2-7b",
     "method": "qlora",
     "quantization": "nf4",
@@ -87,6 +95,9 @@ CANIFINETUNE_CELLS = {
     "gradient_checkpointing": "False",
     "attention": "sdpa",
     "torch": "2.6.0+cu124",
+    "transformers": "5.8.1",
+    "peft": "0.19.1",
+    "bitsandbytes": "0.49.2",
     "batch_size": "2",
     "seq_len": "96",
     "grad_accum": "1",
@@ -107,6 +118,7 @@ def row(**fields):
         "reserved_bytes": None,
         "allocated_bytes": None,
         "completed": True,
+        "libraries": {},
     }
     return PublishedRow(**{**values, **fields})
 
@@ -131,6 +143,7 @@ def test_a_run_of_the_peft_suite_is_what_its_two_configurations_say():
     )
     assert published.reserved_bytes == 1234
     assert published.completed
+    assert published.libraries == {"torch": "2.13.0", "transformers": "5.13.1", "peft": "0.19.1"}
 
 
 def test_a_run_of_the_peft_suite_without_adapter_trains_the_whole_model():

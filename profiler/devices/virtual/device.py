@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # written here, so that such a card takes the next in torch's order.
 _CUDNN_ATTENTION_MAJORS = (9, 10)
 
+# What cudaErrorOperatingSystem says; the stand-ins return it where the host's kernel gives no address space.
+_HOST_REFUSED = "OS call failed or operation not supported on this OS"
+
 
 class VirtualDevice(CudaDevice):
     """A GPU that accounts for memory and computes nothing.
@@ -119,6 +122,13 @@ class VirtualDevice(CudaDevice):
         """Recognise, besides what a real GPU's errors mean, what a virtual one cannot do; it is named."""
         if (known := super().failure(error)) is not None:
             return known
+        if _HOST_REFUSED in str(error):
+            return Failure(
+                outcome=Outcome.FAILED,
+                reason=Reason.NOT_POSSIBLE,
+                message="the host refuses the address space that a virtual GPU reserves: it needs no limit "
+                "on it (ulimit -v) and overcommitting (vm.overcommit_memory) of 0 or 1",
+            )
         unwritten = unwritten_functions()
         if unwritten and re.search(r"not.supported", str(error), flags=re.IGNORECASE):
             names = ", ".join(unwritten)

@@ -31,8 +31,8 @@ class Library:
     """What its functions return for "not supported"; the number in its header."""
 
 
-# The status that says "not supported" is the library's own: cudaErrorNotSupported and its like. cuRAND and NCCL
-# have none: CURAND_STATUS_INTERNAL_ERROR and ncclInvalidUsage.
+# The status that says "not supported" is the library's own: cudaErrorNotSupported and its like.
+# cuRAND and NCCL have none: CURAND_STATUS_INTERNAL_ERROR and ncclInvalidUsage.
 LIBRARIES = (
     Library(name="libcudart", prefixes=("cuda", "__cuda"), not_supported=801),
     Library(name="libcublas", prefixes=("cublas",), not_supported=15),

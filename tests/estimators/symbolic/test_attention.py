@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from estimators.symbolic.attention import Attention, choose_kernel
 from profiler.errors import NotPossibleError
-from tests.estimators.traces import A100, H100, L40S, T4
+from tests.estimators.traces import A100, H100, L40S, T4, operators
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 TURING, AMPERE, ADA, HOPPER, BLACKWELL, GEFORCE = (7, 5), (8, 0), (8, 9), (9, 0), (10, 0), (12, 0)
@@ -131,13 +131,14 @@ def test_a_trace_says_which_kernels_it_ran(traced, target, settings, expected):
     assert names == {f"aten._scaled_dot_product_{kernel}_attention.default" for kernel in fused}
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_eager_attention_makes_all_scores(traced, precision):
+@pytest.mark.parametrize(("precision", "read"), [("bf16", 4), ("fp32", 4), ("fp16", 2)])
+def test_eager_attention_makes_all_scores(traced, precision, read):
     ledger = traced(method="head", steps=1, attention="eager", precision=precision)
-    # transformers' softmax is in fp32, with four heads of 16 x 16 for each of the two samples.
-    (index,) = (i for i, name in enumerate(ledger.operators.names) if name == "aten._softmax.default")
-    written = ledger.operators.bytes_written[ledger.operators.name == index]
-    assert written.tolist() == [4 * 2 * 4 * 16 * 16] * 2
+    softmax = operators(ledger, "aten._softmax.default")
+    # It is in fp32, of four heads of 16 x 16 for each of the two samples; only fp16 is not cast before it.
+    scores = 2 * 4 * 16 * 16
+    assert ledger.operators.bytes_written[softmax].tolist() == [4 * scores] * 2
+    assert ledger.operators.bytes_read[softmax].tolist() == [read * scores] * 2
 
 
 def test_without_a_kernel_there_is_no_trace(traced):

@@ -107,7 +107,8 @@ def test_a_damaged_file_is_traced_again(tracer, trial, cache, damage):
     asked = request(trial(method="head"))
     (ledger,) = tracer.trace_all([asked])
     whole = asked.paths[0].read_bytes()
-    asked.paths[0].write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "another": b"text"}[damage])
+    damaged = {"truncated": whole[: len(whole) // 2], "empty": b"", "another": b"text"}
+    asked.paths[0].write_bytes(damaged[damage])
     (again,) = tracer.trace_all([asked])
     assert again.events.tolist() == ledger.events.tolist()
     assert read_ledger(asked.paths[0]) is not None
@@ -128,8 +129,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(tracer, trial, tmp_path,
 
 def test_the_gpu_and_the_steps_are_parts_of_the_question(trial, cache):
     spec = trial(method="head")
-    paths = {request(spec, target=target, steps=steps).paths[0] for target in (A100, L40S) for steps in (1, 2, 3)}
-    assert len(paths) == 6
+    asked = [request(spec, target=target, steps=steps) for target in (A100, L40S) for steps in (1, 2, 3)]
+    assert len({one.paths[0] for one in asked}) == 6
     assert TraceRequest(spec=spec, target=A100).paths == request(spec, steps=3).paths
 
 

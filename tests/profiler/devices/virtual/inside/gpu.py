@@ -1,6 +1,7 @@
 """What torch sees of a virtual L40S; run by test_on_virtual_gpu.py in a process that has one."""
 
 import ctypes
+import resource
 
 import pytest
 import torch
@@ -175,6 +176,20 @@ def test_what_nobody_wrote_is_refused_counted_and_named(device):
     meter = device.meter()
     assert any(f"cufftCreate ({before + 2})" in note for note in meter.notes())
     meter.figures()
+
+
+def test_address_space_that_the_host_refuses_is_no_memory_of_the_card(device):
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (status_bytes("VmSize") + GIB, hard))
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(30 * GIB, dtype=torch.uint8, device="cuda")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    failure = device.failure(caught.value)
+    assert (failure.outcome, failure.reason) == (Outcome.FAILED, Reason.NOT_POSSIBLE)
+    assert failure.message.startswith("the host refuses the address space that a virtual GPU reserves")
+    assert torch.cuda.memory_allocated() == 0
 
 
 def test_nvml_knows_the_card_and_cannot_measure_it():
