@@ -25,9 +25,12 @@ from profiler.spec.frozen import canonical_json
 ENVIRONMENT_VARIABLE = "SIZEUP_CACHE"
 _KINDS = ("ledger", "answer")
 _ABANDONED_SECONDS = 3600
-# Folders of our source that a ledger follows from, and further ones that an answer follows from.
-_TRACED = ("estimators/symbolic", "profiler/workload", "profiler/spec", "profiler/catalog")
-_ANSWERED = ("estimators", "planner/fit")
+# Our source that a ledger follows from, and further source that an answer follows from.
+_TRACED = (
+    "estimators/symbolic", "estimators/ledger.py", "estimators/ledger_file.py", "estimators/target.py",
+    "profiler/workload", "profiler/spec", "profiler/catalog/models.py", "profiler/catalog/models.json",
+)  # fmt: skip
+_ANSWERED = ("estimators", "planner/fit", "profiler/catalog")
 _EXECUTED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy")
 
 
@@ -109,7 +112,8 @@ def _source(kind: str) -> str:
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for room in (*_TRACED, *_ANSWERED) if kind == "answer" else _TRACED:
-        for path in sorted((root / room).rglob("*")):
+        place = root / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.suffix in (".py", ".json", ".csv"):
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

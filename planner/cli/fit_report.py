@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ class _Report:
         for line in (
             f"Assumed: {'; '.join(answer.assumptions)}.",
             f"Basis: engine {answer.engine}; {versions}; attention kernel {kernels}.",
-            f"The GPU's memory: {basis.gpu_memory_source}.",
+            f"The GPU's memory: {_shortened(basis.gpu_memory_source)}.",
             f"Interval: {answer.interval_level:.0%}, from {basis.interval_rows} published measurements "
             f"({basis.interval_source}) and the range of the CUDA context.",
         ):
@@ -195,3 +196,7 @@ def _place(phase: str, module: str) -> str:
 def _moment(peak: PeakAt) -> str:
     place = _place(peak.phase, peak.module)
     return place if peak.phase == "load" else f"{place} of step {peak.step + 1}"
+
+
+def _shortened(sources: str) -> str:
+    return textwrap.shorten(sources, 150, placeholder=" ... (all of them with --format json)")

@@ -85,17 +85,22 @@ def test_another_version_of_a_library_gives_another_name(folder, forget, monkeyp
     assert len(names) == 3
 
 
-def test_another_source_gives_another_name(folder, forget, monkeypatch, tmp_path):
-    source = tmp_path / "tree" / "estimators" / "cache.py"
+@pytest.mark.parametrize(
+    ("kind", "file", "follows"),
+    [("ledger", "ledger.py", True), ("ledger", "memory.py", False), ("answer", "memory.py", True)],
+)
+def test_another_source_gives_another_name(kind, file, follows, folder, forget, monkeypatch, tmp_path):
+    source = tmp_path / "tree" / "estimators" / file
     source.parent.mkdir(parents=True)
-    monkeypatch.setattr(cache, "__file__", str(source))
+    monkeypatch.setattr(cache, "__file__", str(source.with_name("cache.py")))
     names = []
     for text in ("one", "two", "one"):
         source.write_text(text)
         (source.parent / "README.md").write_text(text + " is no source")
         forget()
-        names.append(cached_path("ledger", {}))
-    assert names[0] == names[2] != names[1]
+        names.append(cached_path(kind, {}))
+    assert names[0] == names[2]
+    assert (names[0] != names[1]) == follows
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
