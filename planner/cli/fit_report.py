@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
 import sys
+import textwrap
 from typing import IO, TYPE_CHECKING, Any
 
 from estimators.memory import Verdict
