@@ -133,6 +133,11 @@ class LedgerBuilder:
                 self._owners[number] = Owner.LOGITS_AND_LOSS if is_head else Owner.ACTIVATIONS
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the first step has not begun."""
+        return self._phase is Phase.LOAD
+
+    @property
     def is_in_backward(self) -> bool:
         """Whether the phase at work is backward."""
         return self._phase is Phase.BACKWARD

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensor, in_kernel_invocation_manag
 
 from estimators.symbolic.device import NAME
 from estimators.symbolic.sparse import sparse_coo_tensor
+from estimators.symbolic.values import unknown_on_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,9 +74,14 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
 
 
 def _set_data(tensor: torch.Tensor, data: torch.Tensor) -> None:
-    """Set a tensor's data; a device tensor that shall be on the host stays fake, without storage here."""
+    """Set a tensor's data where one is real and the other fake, which torch refuses.
+
+    A host tensor stays real, with unknown values: it moves to the device before long. A device tensor that
+    shall be on the host stays fake, without storage here.
+    """
     if not isinstance(tensor, FakeTensor):
-        _DATA.__set__(tensor, data)
+        is_fake = isinstance(data, FakeTensor)
+        _DATA.__set__(tensor, unknown_on_host(data, data.dtype) if is_fake else data)
         return
     if not isinstance(data, FakeTensor):
         with in_kernel_invocation_manager(tensor.fake_mode):

@@ -139,7 +139,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = with_layout_of_cuda(func, run(func, args, kwargs))
         self._builder.note_node()
         if facts.is_view:
-            values.follow(func, args, kwargs, result)
+            values.follow(func, args, kwargs, result, most=self._most_known())
             return result
         self._record(func, facts, args, kwargs, result)
         return result
@@ -149,7 +149,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         written = 0
         for tensor in on_device(func, args, outputs):
             written += self._register(tensor)
-        values.follow(func, args, kwargs, result)
+        values.follow(func, args, kwargs, result, most=self._most_known())
         builder = self._builder
         if func in MATRIX_PRODUCTS:
             builder.need_workspace(cublas_workspace_bytes(self._target))
@@ -204,7 +204,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             dtype = kwargs.get("dtype") or source.dtype
             made = torch.empty_strided(source.shape, source.stride(), dtype=dtype, device=target)
             self._register(made)
-            values.remember(made, source)
+            values.remember(made, source, most=self._most_known())
             return made
         if not to_device and isinstance(source, FakeTensor):
             dtype = kwargs.get("dtype") or source.dtype
@@ -214,6 +214,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with no_dispatch():
                 return known.to(dtype=dtype, copy=True)
         return None
+
+    def _most_known(self) -> int:
+        return values.MOST_ELEMENTS_IN_LOADING if self._builder.is_loading else values.MOST_ELEMENTS
 
     def _item(self, tensor: torch.Tensor) -> Any:
         known = values.known(tensor)

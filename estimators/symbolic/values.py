@@ -18,8 +18,10 @@ from estimators.symbolic.device import NAME
 
 _aten = torch.ops.aten
 _INTEGERS = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
-_MOST_ELEMENTS = 1 << 20
+MOST_ELEMENTS = 1 << 20
 """Larger tensors, such as the masks of long sequences, lose their values: computing them would take long."""
+MOST_ELEMENTS_IN_LOADING = 1 << 26
+"""Methods choose some elements of each weight when they begin, which happens once."""
 
 _MOST_FLOATS = 1 << 14
 """Masks that prompt methods make of ones are floats; weights are larger."""
@@ -54,17 +56,21 @@ def known(tensor: torch.Tensor) -> torch.Tensor | None:
     return getattr(tensor, "_known_values", None)
 
 
-def remember(tensor: torch.Tensor, host: torch.Tensor) -> None:
+def remember(tensor: torch.Tensor, host: torch.Tensor, *, most: int = MOST_ELEMENTS) -> None:
     """Keep the values of a host tensor that was copied to the device, if they are few."""
-    if tensor.numel() <= (_MOST_ELEMENTS if tensor.dtype in _INTEGERS else _MOST_FLOATS):
+    if tensor.numel() <= (most if tensor.dtype in _INTEGERS else _MOST_FLOATS):
         with no_dispatch():
             tensor._known_values = host.detach().to(tensor.dtype, copy=True)  # type: ignore[attr-defined]
 
 
-def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
+def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any, *, most: int = MOST_ELEMENTS) -> None:
     """Compute the values of an operator's small outputs, if all its inputs' values are known."""
     outputs = result if isinstance(result, list | tuple) else (result,)
-    if not outputs or not isinstance(outputs[0], FakeTensor) or not _is_followed(func, args, outputs[0]):
+    if (
+        not outputs
+        or not isinstance(outputs[0], FakeTensor)
+        or not _is_followed(func, args, outputs[0], most)
+    ):
         return
     try:
         real = None if func in _UNINITIALISED else _on_values(func, args, kwargs)
@@ -80,9 +86,9 @@ def follow(func: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
             del output._known_values
 
 
-def _is_followed(func: Any, args: Any, output: FakeTensor) -> bool:
+def _is_followed(func: Any, args: Any, output: FakeTensor, most: int) -> bool:
     if output.dtype in _INTEGERS:
-        return output.numel() <= _MOST_ELEMENTS
+        return output.numel() <= most
     # A view of a float is most often a weight made a parameter, whose values will change.
     return not func.is_view and output.numel() <= _MOST_FLOATS and _all_known(args)
 
@@ -137,7 +143,7 @@ def _positions(index: Any) -> list[Any]:
 
 def _on_device(host: torch.Tensor) -> torch.Tensor:
     made = torch.empty(host.shape, dtype=host.dtype, device=torch.device(NAME, 0))
-    remember(made, host)
+    remember(made, host, most=MOST_ELEMENTS_IN_LOADING)
     return made
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psutil
 import pytest
 
 from profiler.devices import find_device
@@ -69,9 +70,8 @@ def test_a_trial_that_is_ended_leaves_no_process(end, outcome, reason, measure):
 
     def listen(event):
         if event["event"] == "progress" and not started:
-            started.extend(
-                int(pid) for pid in os.popen(f"pgrep -P {os.getpid()} -f harness.server").read().split()
-            )
+            children = psutil.Process().children()
+            started.extend(child.pid for child in children if "profiler.harness.server" in child.cmdline())
             if end == "kill":
                 os.kill(started[0], signal.SIGKILL)
 
