@@ -153,7 +153,7 @@ def residuals_text(scored: Sequence[Scored]) -> str:
         "low": round(low, 4),
         "high": round(high, 4),
         "rows": len(errors),
-        "source": "reserved memory of published measurements, benchmarks/published_memory.py",
+        "source": "reserved memory, benchmarks/published_memory.py",
     }
     return json.dumps(content, indent=1) + "\n"
 

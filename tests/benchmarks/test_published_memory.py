@@ -292,5 +292,5 @@ def test_residuals_are_relative_to_the_prediction_and_leave_out_what_was_fitted(
         "low": 0.01,
         "high": 0.01,
         "rows": 20,
-        "source": "reserved memory of published measurements, benchmarks/published_memory.py",
+        "source": "reserved memory, benchmarks/published_memory.py",
     }
