@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import stat
 import time
 from dataclasses import dataclass
@@ -18,11 +17,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from profiler.cache_folder import cache_folder
 from profiler.spec.frozen import canonical_json
 
-ENVIRONMENT_VARIABLE = "SIZEUP_CACHE"
 _KINDS = ("ledger", "answer")
 _ABANDONED_SECONDS = 3600
 # Our source that a ledger follows from, and further source that an answer follows from.
@@ -41,11 +38,6 @@ class CacheUse:
     folder: Path
     files: int
     bytes: int
-
-
-def cache_folder() -> Path:
-    """Return the folder: `SIZEUP_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_cache_path("sizeup"))
 
 
 def cached_path(kind: str, content: dict[str, Any]) -> Path:

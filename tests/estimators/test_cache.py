@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from estimators import cache
-from estimators.cache import cache_folder, cache_use, cached_path, clear_cache
+from estimators.cache import cache_use, cached_path, clear_cache
 from estimators.ledger_file import read_ledger, write_ledger
+from profiler.cache_folder import cache_folder
 from tests.estimators.ledgers import assert_same, small_ledger
 
 ROOT = Path(__file__).parents[2]
