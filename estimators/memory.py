@@ -6,7 +6,9 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from estimators.allocator import Replay, replay
+import numpy as np
+
+from estimators.allocator import EMPTY_CACHE, Replay, replay
 from estimators.ledger import Ledger, Owner
 from estimators.residuals import Residuals, memory_residuals
 from profiler.catalog.gpu_memory import GpuMemory, gpu_memory
@@ -116,6 +118,15 @@ def fits(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts, *, reserved_bytes: int 
     if reserved_bytes is None:
         reserved_bytes = peak_reserved_bytes(ledger, spec)
     return _verdict(ledger, spec, gpu_memory(gpu), memory_residuals(), reserved_bytes)[0]
+
+
+def peak_tensor_bytes(ledger: Ledger) -> int:
+    """Return the most bytes that tensors held at once, as the CPU's peak of allocated memory is defined."""
+    events = ledger.events[ledger.events != EMPTY_CACHE]
+    born = events >= 0
+    change = np.where(born, ledger.sizes[np.where(born, events, ~events)], 0)
+    change -= np.where(born, 0, ledger.sizes[np.where(born, 0, ~events)])
+    return int(np.cumsum(change).max(initial=0))
 
 
 def peak_reserved_bytes(ledger: Ledger, spec: TrialSpec) -> int:

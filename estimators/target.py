@@ -15,9 +15,10 @@ _OLDEST = (7, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The kernels of one kind of GPU. GPUs with equal targets have equal ledgers."""
+    """The kernels of one kind of GPU, or of the CPU. GPUs with equal targets have equal ledgers."""
 
     capability: tuple[int, int]
+    """Compute capability; (0, 0) is the CPU."""
     sm_count: int | None
     """Streaming multiprocessors; None where no source was found."""
 
@@ -38,7 +39,19 @@ class Target:
             )
         return cls(capability=capability, sm_count=gpu.sm_count)
 
+    @classmethod
+    def cpu(cls) -> Target:
+        """Return the target of the CPU's kernels; its memory is that of tensors, without an allocator."""
+        return cls(capability=(0, 0), sm_count=None)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is the CPU."""
+        return self.capability == (0, 0)
+
     @property
     def name(self) -> str:
-        """A short name, such as `sm_89/142`."""
+        """A short name, such as `sm_89/142` or `cpu`."""
+        if self.is_cpu:
+            return "cpu"
         return f"sm_{self.capability[0]}{self.capability[1]}/{self.sm_count or '-'}"

@@ -37,12 +37,17 @@ class Attention:
 def choose_kernel(call: Attention, capability: tuple[int, int]) -> str:
     """Return `cudnn`, `flash`, `efficient` or `math`: the first in torch's order that takes the call.
 
+    The CPU has `flash-cpu` and `math`.
+
     The order and the constraints are those of `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp`
     (torch 2.14); kernels switched off with `torch.nn.attention.sdpa_kernel` are passed over.
 
     Raises:
         NotPossibleError: If none that is switched on takes it.
     """
+    if capability == (0, 0):  # sdp_utils_cpp.cpp, use_flash_attention_cpp
+        takes_cpu = call.head_dim == call.value_head_dim and not call.dropout
+        return "flash-cpu" if _is_flash_enabled() and takes_cpu else "math"
     for name, is_enabled, takes in _KERNELS:
         if is_enabled() and takes(call, capability):
             return name
@@ -83,9 +88,10 @@ def _efficient_takes(call: Attention, capability: tuple[int, int]) -> bool:
 _HALF = (torch.float16, torch.bfloat16)
 _WIDE_CUDNN = ((192, 128), (256, 256))
 _backends = torch.backends.cuda
+_is_flash_enabled: Callable[[], bool] = _backends.flash_sdp_enabled
 _KERNELS: tuple[tuple[str, Callable[[], bool], Callable[[Attention, tuple[int, int]], bool]], ...] = (
     ("cudnn", _backends.cudnn_sdp_enabled, _cudnn_takes),
-    ("flash", _backends.flash_sdp_enabled, _flash_takes),
+    ("flash", _is_flash_enabled, _flash_takes),
     ("efficient", _backends.mem_efficient_sdp_enabled, _efficient_takes),
     ("math", _backends.math_sdp_enabled, lambda _call, _capability: True),
 )
@@ -142,6 +148,9 @@ class CudaAttention:
         self._chosen(kernel)
         if attn_mask is not None and attn_mask.dtype is torch.bool:
             attn_mask = _additive(attn_mask, query.dtype)
+        if kernel == "flash-cpu":
+            fused = _aten._scaled_dot_product_flash_attention_for_cpu
+            return fused(query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale)[0]
         if kernel == "flash":
             return _flash(query, key, value, dropout_p, is_causal, scale)
         if kernel == "math":

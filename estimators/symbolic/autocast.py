@@ -8,11 +8,14 @@ cache of cast weights.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from estimators.symbolic.device import NAME
+
+if TYPE_CHECKING:
+    from estimators.target import Target
 
 _LOWER_PRECISION = (
     "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d.input",
@@ -40,22 +43,32 @@ _WIDEST = (
     "tensordot", "scatter_add", "cat", "stack",
 )  # fmt: skip
 
+_LOWER_PRECISION_CPU = (
+    "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d", "conv_transpose2d.input",
+    "conv_transpose3d.input", "bmm", "mm", "linalg_vecdot", "baddbmm", "addmm", "addbmm", "linear", "matmul",
+    "scaled_dot_product_attention",
+)  # fmt: skip
+_FP32_CPU = ("binary_cross_entropy", "grid_sampler", "prod", "cdist", "mse_loss", "multilabel_margin_loss")
+_WIDEST_CPU = ("cat", "stack")
+
 _KEY = "AutocastPrivateUse1"
 _weights: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # id of a leaf -> the leaf, its cast
 
 
 @functools.cache
-def register() -> tuple[torch.library.Library, ...]:
+def register(target: Target) -> tuple[torch.library.Library, ...]:
     """Register the casts with torch, once; the libraries returned keep them registered."""
     fallback = torch.library.Library("_", "IMPL")  # type: ignore[no-untyped-call]
     fallback.fallback(torch.library.fallthrough_kernel, _KEY)  # type: ignore[no-untyped-call]
     aten = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
-    for names, rule in (
+    on_cuda: tuple[tuple[tuple[str, ...], Any], ...] = (
         (_LOWER_PRECISION, _in_lower_precision),
         (_FP32, _in_fp32),
         (_FP32_OUTPUT, _with_fp32_output),
         (_WIDEST, _in_widest),
-    ):
+    )
+    on_cpu = ((_LOWER_PRECISION_CPU, _in_lower_precision), (_FP32_CPU, _in_fp32), (_WIDEST_CPU, _in_widest))
+    for names, rule in on_cpu if target.is_cpu else on_cuda:
         for name in names:
             packet, _, overload = name.partition(".")
             func = getattr(getattr(torch.ops.aten, packet), overload or "default")

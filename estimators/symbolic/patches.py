@@ -24,15 +24,18 @@ from estimators.symbolic.values import unknown_on_host
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from estimators.target import Target
+
 
 _DATA: Any = torch.Tensor.data
 
 
 @contextlib.contextmanager
-def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterator[None]:
+def as_on_cuda(target: Target, empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterator[None]:
     """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU.
 
     Args:
+        target: The GPU, or the CPU, whose optimizers go tensor by tensor.
         empty_cache: Called where a library empties the cache of the GPU.
         is_quantized: Whether the weights are bitsandbytes'.
     """
@@ -43,7 +46,8 @@ def as_on_cuda(empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterat
         # Methods that keep weights on the host meanwhile exchange the data of their parameters.
         enter(mock.patch.object(torch.Tensor, "data", property(_DATA.__get__, _set_data)))
         # Optimizers and gradient clipping take their foreach form for plain tensors on this device.
-        for name in ("torch.optim.optimizer", "torch.utils._foreach_utils"):
+        clipping, optimizers = "torch.utils._foreach_utils", "torch.optim.optimizer"
+        for name in (clipping,) if target.is_cpu else (clipping, optimizers):
             module = sys.modules[name]  # torch.optim deletes its name for it
             kinds = [*module._foreach_supported_types, FakeTensor]
             enter(mock.patch.object(module, "_foreach_supported_types", kinds))

@@ -151,10 +151,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             written += self._register(tensor)
         values.follow(func, args, kwargs, result, most=self._most_known())
         builder = self._builder
-        if func in MATRIX_PRODUCTS:
-            builder.need_workspace(cublas_workspace_bytes(self._target))
-        for size in buffers(self._target, func, args, kwargs, outputs):
-            builder.transient(size)
+        if not self._target.is_cpu:
+            if func in MATRIX_PRODUCTS:
+                builder.need_workspace(cublas_workspace_bytes(self._target))
+            for size in buffers(self._target, func, args, kwargs, outputs):
+                builder.transient(size)
         read, is_16bit = 0, False
         for argument in args:
             if isinstance(argument, torch.Tensor):

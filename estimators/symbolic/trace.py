@@ -19,6 +19,7 @@ from estimators.symbolic.flash_attention import flash_attention
 from estimators.symbolic.liger import liger
 from estimators.symbolic.patches import as_on_cuda
 from estimators.symbolic.recorder import Recorder
+from profiler.errors import NotPossibleError
 from profiler.measurement import Phase
 from profiler.parameters import count_parameters
 from profiler.workload import Workload
@@ -66,16 +67,19 @@ class _Trace:
         self._kernels: set[str] = set()
         self._step = 0
         self._ended = 0
-        autocast.register()
-        softmax.register()
+        autocast.register(target)
+        if not target.is_cpu:
+            softmax.register()
 
     def run(self, steps: int) -> Ledger:
+        if self._target.is_cpu and self._spec.quantization != "none":
+            raise NotPossibleError("quantised weights are predicted for GPUs only")
         spec, chosen = self._spec, self._kernels.add
         with (
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
             torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
-            as_on_cuda(self._builder.empty_cache, is_quantized=spec.quantization != "none"),
+            as_on_cuda(self._target, self._builder.empty_cache, is_quantized=spec.quantization != "none"),
             CudaAttention(self._target, chosen).in_place(),
             flash_attention(self._target, chosen),
             liger(),
