@@ -49,6 +49,11 @@ def with_marker(name: str, value: str) -> list[int]:
     return found
 
 
-def descendants() -> list[int]:
-    """Return the ids of the living processes that this one started, and theirs."""
-    return [p.pid for p in psutil.Process().children(recursive=True) if not is_gone(p.pid)]
+def descendants(*, of: str = "") -> list[int]:
+    """Return the ids of the living processes that this one started, and theirs.
+
+    Args:
+        of: Only those that run this module, or were forked from what does.
+    """
+    living = [process for process in psutil.Process().children(recursive=True) if not is_gone(process.pid)]
+    return [process.pid for process in living if not of or of in " ".join(process.cmdline())]

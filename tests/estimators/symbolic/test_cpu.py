@@ -17,11 +17,10 @@ TRIALS = {
     "raw": {"method": "lora", "loop": "raw"},
     "autocast": {"method": "lora", "precision": "amp-bf16"},
     "full": {"method": "full", "precision": "fp32"},
-    "checkpointing": {"method": "full", "gradient_checkpointing": "full"},
     "eager": {"method": "full", "precision": "fp32", "attention": "eager", "padding_mask": False},
     "accumulation": {"method": "head", "gradient_accumulation": 2},
 }
-# Buffers of each thread inside CPU kernels, and scalars that the host makes; of larger models, one in a million.
+# Buffers of each thread inside CPU kernels, and scalars of the host; a millionth of larger models.
 TOLERANCE = 0.02
 
 

@@ -9,7 +9,7 @@ from profiler.catalog import find_gpu
 from profiler.catalog.gpu_memory import gpu_memory
 from profiler.devices.nvml import GpuState
 from profiler.errors import NotPossibleError
-from tests.planner.fit.invented import MIB, InventedTracer
+from tests.planner.fit.invented import MIB, RESIDUALS, InventedTracer
 from tests.tiny_models import write_model
 
 LORA = ("llama-3.2-1b", "--method", "lora")
@@ -21,6 +21,7 @@ def traces(monkeypatch):
     """What is traced, by a tracer that needs no torch."""
     tracer = InventedTracer()
     monkeypatch.setattr(fitting, "Tracer", lambda: tracer)
+    monkeypatch.setattr("estimators.memory.memory_residuals", lambda: RESIDUALS)
     return tracer.traced
 
 

@@ -2,13 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estimators.residuals import memory_residuals
 from planner.fit.sizes import largest, largest_sizes, number_of_length, rounded_length
 from profiler.catalog import find_gpu
 from profiler.catalog.gpu_memory import gpu_memory
 from profiler.errors import NotPossibleError
 from profiler.spec import TrialSpec
-from tests.planner.fit.invented import MIB, InventedTracer
+from tests.planner.fit.invented import MIB, RESIDUALS, InventedTracer
 
 T4 = find_gpu("t4")
 
@@ -71,7 +70,7 @@ def test_nothing_fits_a_model_that_is_too_large():
 
 
 def test_a_length_that_fits_is_not_rounded_away():
-    room = gpu_memory(T4).room_bytes_range[0] / (1 + memory_residuals().high)
+    room = gpu_memory(T4).room_bytes_range[0] / (1 + RESIDUALS.high)
     tracer = InventedTracer(lambda spec: spec.sequence_length * int(room / 1000))
     assert largest_sizes(spec(sequence_length=980), T4, tracer).sequence_length == 980
     assert largest_sizes(spec(sequence_length=900), T4, tracer).sequence_length == 960

@@ -88,7 +88,8 @@ def test_a_killed_writer_leaves_every_row_it_committed(path, start_writer, rows_
     writer.stdin.flush()
     said = [writer.stdout.readline().strip() for _ in range(rows_before_the_end)]
     writer.send_signal(signal.SIGKILL)
-    said += writer.communicate()[0].split()
+    said += writer.stdout.read().split()  # not communicate, which misses what readline has read ahead
+    writer.wait()
     with Store.open(path, must_exist=True) as store:
         found = [row.id for row in store.measurements()]
         assert found[: len(said)] == said
