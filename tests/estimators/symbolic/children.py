@@ -41,7 +41,7 @@ def traced(spec: TrialSpec, target: Target, remembers: bool) -> Ledger:
 def recording(target: Target = A100) -> Iterator[tuple[LedgerBuilder, torch.device]]:
     """Record what is done on the symbolic device, as a trace does."""
     device = symbolic_device()
-    autocast.register()
+    autocast.register(target)
     softmax.register()
     builder = LedgerBuilder()
     fake_mode = FakeTensorMode(allow_non_fake_inputs=True)
@@ -52,7 +52,7 @@ def recording(target: Target = A100) -> Iterator[tuple[LedgerBuilder, torch.devi
     with (
         warnings.catch_warnings(action="ignore"),
         torch.autograd.set_multithreading_enabled(False),
-        as_on_cuda(builder.empty_cache, is_quantized=False),
+        as_on_cuda(target, builder.empty_cache, is_quantized=False),
         CudaAttention(target, lambda _name: None).in_place(),
         fake_mode,
         Recorder(fake_mode, builder, target, raise_nothing),
