@@ -10,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import stat
+import tempfile
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from profiler.cache_folder import cache_folder
+from profiler.environment import package_version
 from profiler.spec.frozen import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = ("ledger", "answer")
 _ABANDONED_SECONDS = 3600
@@ -50,6 +55,24 @@ def cached_path(kind: str, content: dict[str, Any]) -> Path:
     text = canonical_json({"content": content, "versions": _versions(), "source": _source(kind)})
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     return cache_folder() / kind / f"{name}.{kind}"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write, which takes its place at once when it is whole: readers see the old or the new.
+
+    Raises:
+        OSError: If it cannot be written; nothing is left of it then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def cache_use() -> CacheUse:
@@ -89,13 +112,7 @@ def _files() -> dict[Path, int]:
 
 @functools.cache
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in _EXECUTED:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: package_version(name) for name in _EXECUTED}
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,4 @@ class Ledger:
 
     def with_sizes(self, sizes: Sequence[int] | np.ndarray) -> Ledger:
         """Return the same events with other sizes, as at another batch size or length."""
-        import dataclasses
-
-        return dataclasses.replace(self, sizes=np.asarray(sizes, dtype=np.int64), operators=None)
+        return replace(self, sizes=np.asarray(sizes, dtype=np.int64), operators=None)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from estimators.cache import replacing
 from estimators.ledger import Ledger, Mark, Operators
 from profiler.measurement import Phase
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ARRAYS = ("events", "sizes", "owners", "tensor_modules")
 _OPERATOR_ARRAYS = ("name", "module", "mark", "flops", "bytes_read", "bytes_written", "is_16bit")
@@ -34,15 +35,8 @@ def write_ledger(ledger: Ledger, path: Path) -> None:
         text["operator_names"] = ledger.operators.names
         arrays |= {f"operator_{name}": getattr(ledger.operators, name) for name in _OPERATOR_ARRAYS}
     arrays["text"] = np.frombuffer(json.dumps(text).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_ledger(path: Path) -> Ledger | None:

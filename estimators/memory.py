@@ -183,9 +183,8 @@ def _breakdown(ledger: Ledger, free: Replay) -> dict[str, int]:
     what is asked for. The moment to look at is the one that filled the segments.
     """
     live = ledger.live_tensors(free.peak_allocated_event or 0)
-    parts = {owner.name.lower(): 0 for owner in Owner}
-    for owner in Owner:
-        parts[owner.name.lower()] = int(ledger.sizes[live][ledger.owners[live] == owner].sum())
+    sizes, owners = ledger.sizes[live], ledger.owners[live]
+    parts = {owner.name.lower(): int(sizes[owners == owner].sum()) for owner in Owner}
     parts["fragmentation"] = free.peak_reserved_bytes - sum(parts.values())
     return parts
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from profiler.catalog import GpuFacts
 
 _OLDEST = (7, 0)
+CPU = (0, 0)
+"""What stands for a compute capability where the kernels are the CPU's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Target:
     """The kernels of one kind of GPU, or of the CPU. GPUs with equal targets have equal ledgers."""
 
     capability: tuple[int, int]
-    """Compute capability; (0, 0) is the CPU."""
+    """Compute capability; `CPU` for the CPU."""
     sm_count: int | None
     """Streaming multiprocessors; None where no source was found."""
 
@@ -42,12 +44,12 @@ class Target:
     @classmethod
     def cpu(cls) -> Target:
         """Return the target of the CPU's kernels; its memory is that of tensors, without an allocator."""
-        return cls(capability=(0, 0), sm_count=None)
+        return cls(capability=CPU, sm_count=None)
 
     @property
     def is_cpu(self) -> bool:
         """Whether it is the CPU."""
-        return self.capability == (0, 0)
+        return self.capability == CPU
 
     @property
     def name(self) -> str:

@@ -10,6 +10,8 @@ from unittest import mock
 import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 
+from estimators.symbolic.internals import HALF
+from estimators.target import CPU
 from profiler.errors import NotPossibleError
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def choose_kernel(call: Attention, capability: tuple[int, int]) -> str:
     Raises:
         NotPossibleError: If none that is switched on takes it.
     """
-    if capability == (0, 0):  # sdp_utils_cpp.cpp, use_flash_attention_cpp
+    if capability == CPU:  # sdp_utils_cpp.cpp, use_flash_attention_cpp
         takes_cpu = call.head_dim == call.value_head_dim and not call.dropout
         return "flash-cpu" if _is_flash_enabled() and takes_cpu else "math"
     for name, is_enabled, takes in _KERNELS:
@@ -59,7 +61,7 @@ def choose_kernel(call: Attention, capability: tuple[int, int]) -> str:
 
 def _cudnn_takes(call: Attention, capability: tuple[int, int]) -> bool:
     # Preferred on Hopper and Blackwell only (check_prefer_cudnn_attention), and behind math elsewhere.
-    if capability[0] not in (9, 10) or call.dtype not in _HALF or call.dropout % (1 / 16):
+    if capability[0] not in (9, 10) or call.dtype not in HALF or call.dropout % (1 / 16):
         return False
     widths = (call.head_dim, call.value_head_dim)
     return all(width % 8 == 0 for width in widths) and (max(widths) <= 128 or widths in _WIDE_CUDNN)
@@ -67,7 +69,7 @@ def _cudnn_takes(call: Attention, capability: tuple[int, int]) -> bool:
 
 def _flash_takes(call: Attention, capability: tuple[int, int]) -> bool:
     width = call.head_dim
-    if call.dtype not in _HALF or capability < (8, 0) or call.has_mask or width != call.value_head_dim:
+    if call.dtype not in HALF or capability < (8, 0) or call.has_mask or width != call.value_head_dim:
         return False
     if call.requires_grad and ((8, 6) <= capability <= (8, 9) or capability[0] == 12):
         return width <= 192 or (224 < width <= 256 and not call.dropout)
@@ -79,13 +81,12 @@ def _efficient_takes(call: Attention, capability: tuple[int, int]) -> bool:
         return False
     if call.dtype is torch.bfloat16 and capability < (8, 0):
         return False
-    if call.dtype not in (*_HALF, torch.float32):
+    if call.dtype not in (*HALF, torch.float32):
         return False
-    alignment = 8 if call.dtype in _HALF else 4 if capability >= (8, 0) else 1
+    alignment = 8 if call.dtype in HALF else 4 if capability >= (8, 0) else 1
     return call.head_dim % alignment == 0 and call.value_head_dim % alignment == 0
 
 
-_HALF = (torch.float16, torch.bfloat16)
 _WIDE_CUDNN = ((192, 128), (256, 256))
 _backends = torch.backends.cuda
 _is_flash_enabled: Callable[[], bool] = _backends.flash_sdp_enabled
@@ -200,7 +201,7 @@ def _math(
 ) -> Any:
     """Do what `_scaled_dot_product_attention_math` does (attention.cpp), which adds out of place on fakes."""
     dtype = query.dtype
-    if dtype in _HALF:
+    if dtype in HALF:
         query, key, value = query.float(), key.float(), value.float()
     factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
     query = query * factor

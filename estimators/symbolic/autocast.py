@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from estimators.symbolic.device import NAME
+from estimators.symbolic.internals import HALF
 
 if TYPE_CHECKING:
     from estimators.target import Target
@@ -104,7 +105,7 @@ def _with_fp32_output(func: Any, *args: Any, **kwargs: Any) -> Any:
     is_eligible = isinstance(args[0], torch.Tensor) and args[0].is_floating_point()
     position = [argument.name for argument in func._schema.arguments].index("dtype")
     named = args[position] if len(args) > position else kwargs.get("dtype")
-    if is_eligible and named is None and args[0].dtype in (torch.float16, torch.bfloat16):
+    if is_eligible and named is None and args[0].dtype in HALF:
         args, kwargs = args[:position], {**kwargs, "dtype": torch.float32}
     return _without_autocast(func, args, kwargs)
 

@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import modeling_flash_attention_utils as flash_utils
 
-from estimators.symbolic.internals import flash_width, round_up
+from estimators.symbolic.internals import HALF, flash_width, round_up
 from profiler.errors import NotPossibleError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def flash_attention(target: Target, chosen: Callable[[str], None]) -> Iterator[N
         def run(q: torch.Tensor, *args: Any, **settings: Any) -> Any:
             if target.capability < (8, 0):
                 raise NotPossibleError("flash-attention-2 runs on GPUs of compute capability 8.0 or newer")
-            if q.dtype not in (torch.float16, torch.bfloat16):
+            if q.dtype not in HALF:
                 raise NotPossibleError("flash-attention-2 computes in fp16 or bf16 only")
             chosen("flash-attention-2")
             return attend(q, *args, **settings)

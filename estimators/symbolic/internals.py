@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from estimators.target import Target
 
 _aten = torch.ops.aten
-_HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)
 _MOST_MULTIPROCESSORS = 200  # of any GPU so far
 MOST_TOKENS_OF_FUSED_4BIT = 1536  # bitsandbytes 0.50, backends/cuda/ops.py
 MATRIX_PRODUCTS = {
@@ -67,7 +67,7 @@ def with_layout_of_cuda(func: Any, result: Any) -> Any:
     return result
 
 
-def buffers(target: Target, func: Any, args: Any, kwargs: Any, outputs: Any) -> Iterator[int]:
+def buffers(target: Target, func: Any, args: Any, kwargs: Any) -> Iterator[int]:
     """Yield the bytes of each buffer that lives only inside the operator, in the order of allocation."""
     if (formula := _BUFFERS.get(func)) is not None:
         yield from formula(target, *args, **kwargs)
@@ -153,7 +153,7 @@ def _efficient_forward(
 ) -> Iterator[int]:
     # mem_eff_attention/kernel_forward.h: beyond 128 the output is accumulated in fp32 in memory.
     batch, heads, length, _ = query.shape
-    if query.dtype in _HALF and max(query.shape[-1], value.shape[-1]) > 128:
+    if query.dtype in HALF and max(query.shape[-1], value.shape[-1]) > 128:
         yield 4 * batch * heads * length * value.shape[-1]
 
 
@@ -163,7 +163,7 @@ def _efficient_backward(
     batch, heads, length, width = query.shape
     keys, value_width = key.shape[2], value.shape[-1]
     delta = 4 * batch * heads * length
-    if query.dtype not in _HALF:
+    if query.dtype not in HALF:
         yield 4 * batch * length * heads * value_width  # grad * out, whose row sums are delta
     yield delta + _efficient_workspace(target, query.dtype, batch * heads, length, keys, width, value_width)
 
@@ -173,7 +173,7 @@ def _efficient_workspace(
 ) -> int:
     """Return the workspace in bytes (mem_eff_attention/kernel_backward.h, Params::workspace_size)."""
     rows, columns, in_registers = _efficient_tile(target.capability, dtype, max(width, value_width))
-    accumulates_keys = dtype in _HALF and not in_registers
+    accumulates_keys = dtype in HALF and not in_registers
     query_floats = -(-length // rows) * -(-width // columns) * (rows * columns + 4)
     key_floats = 0
     if accumulates_keys:
@@ -188,7 +188,7 @@ def _efficient_workspace(
 def _efficient_tile(capability: tuple[int, int], dtype: torch.dtype, width: int) -> tuple[int, int, bool]:
     """Return rows, columns and whether the gradients of keys stay in registers (kernels/cutlassB.h)."""
     has_large_memory = capability[0] in (9, 10) or capability == (8, 0)
-    if dtype not in _HALF:
+    if dtype not in HALF:
         return (64, 64, False) if width <= 64 or capability < (8, 0) else (128, 64, False)
     if width <= 64:
         return 64, 64, True

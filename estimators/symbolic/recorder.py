@@ -17,6 +17,7 @@ from estimators.symbolic import host, values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
 from estimators.symbolic.internals import (
+    HALF,
     MATRIX_PRODUCTS,
     buffers,
     cublas_workspace_bytes,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from estimators.target import Target
 
 _aten = torch.ops.aten
-_16BIT = {torch.float16, torch.bfloat16}
 _DEVICE = torch.ops.prim.device.default
 
 
@@ -154,13 +154,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._target.is_cpu:
             if func in MATRIX_PRODUCTS:
                 builder.need_workspace(cublas_workspace_bytes(self._target))
-            for size in buffers(self._target, func, args, kwargs, outputs):
+            for size in buffers(self._target, func, args, kwargs):
                 builder.transient(size)
         read, is_16bit = 0, False
         for argument in args:
             if isinstance(argument, torch.Tensor):
                 read += argument.nbytes
-                is_16bit = is_16bit or argument.dtype in _16BIT
+                is_16bit = is_16bit or argument.dtype in HALF
             elif isinstance(argument, list | tuple):
                 read += sum(item.nbytes for item in argument if isinstance(item, torch.Tensor))
         flops = facts.flops(*args, **kwargs, out_val=result) if facts.flops else 0

@@ -64,14 +64,13 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
     from profiler.spec import TrialSpec
 
     def refused(error: BaseException) -> None:
-        """Answer why there is no ledger; said once, by whoever sees the error first."""
+        """Answer why there is no ledger; of several answers, the first counts."""
         kind = "unreachable" if isinstance(error, UnreachableError) else "refused"
         message = (
             str(error) if isinstance(error, SizeupError) else f"{type(error).__name__}: {first_line(error)}"
         )
         _answer(answers, number=number, event=kind, message=message)
 
-    status = 1
     try:
         started = time.perf_counter()
         target = Target(capability=tuple(request["capability"]), sm_count=request["sm_count"])
@@ -82,17 +81,13 @@ def _trace(number: int, request: dict[str, Any], answers: int, *, import_seconds
         path = request["paths"][ledger.facts["depends_on_sm_count"]]
         write_ledger(ledger, Path(path))
         _answer(answers, number=number, event="traced", path=path)
-        status = 0
-    except NotPossibleError as error:
-        refused(error)
-        status = 0
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, NotPossibleError):
+            traceback.print_exc()
         refused(error)
-        status = 0
     finally:
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(0)
 
 
 def _peak_resident_bytes() -> int:

@@ -45,7 +45,6 @@ def trace(
         target: The GPU whose kernels are assumed.
         steps: Number of optimizer steps. The first has no optimizer state yet, and only from the second on
             is there what a step leaves behind; so take three.
-
         on_error: Is told of an exception in backward, which aborts the process as it leaves autograd.
 
     Raises:

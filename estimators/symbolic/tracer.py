@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 from estimators.cache import cached_path
 from estimators.ledger_file import read_ledger
 from profiler.errors import NotPossibleError, SizeupError, UnreachableError
+from profiler.harness.process import log_tail, start_module
 from profiler.spec.frozen import canonical_json
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
     from types import TracebackType
 
@@ -47,12 +47,17 @@ class TraceRequest:
     """Optimizer steps; None takes `steps_of` the spec."""
 
     @property
+    def steps_to_take(self) -> int:
+        """Optimizer steps of the trace."""
+        return self.steps or steps_of(self.spec)
+
+    @property
     def but_for_multiprocessors(self) -> dict[str, Any]:
         """What most ledgers follow from: all but the number of multiprocessors."""
         return {
             "spec": self.spec.canonical,
             "capability": self.target.capability,
-            "steps": self.steps or steps_of(self.spec),
+            "steps": self.steps_to_take,
         }
 
     @property
@@ -136,7 +141,7 @@ class Tracer:
                 "spec": request.spec.canonical,
                 "capability": request.target.capability,
                 "sm_count": request.target.sm_count,
-                "steps": request.steps or steps_of(request.spec),
+                "steps": request.steps_to_take,
                 "paths": [str(path) for path in pair],
             }
             for request, pair in zip(requests, paths, strict=True)
@@ -166,7 +171,7 @@ class Tracer:
             case "refused":
                 return NotPossibleError(answer["message"])
         return NotPossibleError(
-            f"the process of the trace ended with code {answer['code']}: {self._log_tail()}"
+            f"the process of the trace ended with code {answer['code']}: {log_tail(self._log, 2)}"
         )
 
     def _started(self) -> subprocess.Popen[str]:
@@ -177,27 +182,16 @@ class Tracer:
         self.close()
         self._log = tempfile.TemporaryFile(prefix="sizeup-trace-")  # noqa: SIM115  # closed in `close`
         read_end, write_end = os.pipe()
-        room = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [room, os.environ.get("PYTHONPATH")]))
-        # -P: a profiler.py in the folder where the user is must not stand for ours.
-        command = [sys.executable, "-P", "-m", "estimators.symbolic.server", str(os.getpid()), str(write_end)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=(write_end,),
-            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
-            text=True,
+        self._process = start_module(
+            "estimators.symbolic.server",
+            [str(os.getpid()), str(write_end)],
+            log=self._log,
+            pipe=write_end,
+            environment={"CUDA_VISIBLE_DEVICES": ""},
         )
         os.close(write_end)
         self._answers = os.fdopen(read_end, encoding="utf-8")
         return self._process
-
-    def _log_tail(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-2:] if line.strip())
 
     def close(self) -> None:
         """End the process."""

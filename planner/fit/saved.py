@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from estimators.cache import cached_path
+from estimators.cache import cached_path, replacing
 from planner.fit.answer import FitAnswer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from profiler.catalog import GpuFacts
     from profiler.spec import TrialSpec
 
@@ -34,13 +33,5 @@ def read_answer(path: Path) -> FitAnswer | None:
 
 def write_answer(answer: FitAnswer, path: Path) -> None:
     """Keep an answer, at once for all readers; a cache that cannot be written keeps none."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(answer.model_dump_json())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+    with contextlib.suppress(OSError), replacing(path) as file:
+        file.write(answer.model_dump_json().encode())

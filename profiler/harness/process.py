@@ -12,10 +12,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from profiler.harness.messages import TrialRequest
 
@@ -33,19 +33,13 @@ class TrialProcess:
         self.environment = dict(environment)
         self._log = tempfile.TemporaryFile(prefix="sizeup-trial-")  # noqa: SIM115  # closed in `close`
         read_end, write_end = os.pipe()
-        # -P: a profiler.py in the folder where the user is must not stand for ours.
-        command = [sys.executable, "-P", "-m", "profiler.harness.server",
-                   "--parent", str(os.getpid()), "--events", str(write_end)]  # fmt: skip
-        room = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [room, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [*command, "--fork"] if forks else command,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=(write_end,),
-            env={**os.environ, **environment, "PYTHONPATH": path},
-            text=True,
+        arguments = ["--parent", str(os.getpid()), "--events", str(write_end)]
+        self._process = start_module(
+            "profiler.harness.server",
+            [*arguments, "--fork"] if forks else arguments,
+            log=self._log,
+            pipe=write_end,
+            environment=environment,
         )
         os.close(write_end)
         self._events = read_end
@@ -111,11 +105,7 @@ class TrialProcess:
 
     def log_tail(self, count: int = 3) -> str:
         """Return the last lines that the process and its trials wrote, joined to one."""
-        self._log.flush()
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - 8192))
-        lines = self._log.read().decode(errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-count:] if line.strip())
+        return log_tail(self._log, count)
 
     def clear_log(self) -> None:
         """Forget what was written so far; what a trial says is told from what the last one said."""
@@ -133,6 +123,41 @@ class TrialProcess:
         self._selector.close()
         os.close(self._events)
         self._log.close()
+
+
+def start_module(
+    module: str, arguments: Sequence[str], *, log: IO[bytes], pipe: int, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    """Start a module of ours in a process that is asked by its standard input and answers by a pipe.
+
+    Args:
+        module: Its full name.
+        arguments: Its command line.
+        log: Takes what the process and its libraries print.
+        pipe: Descriptor of the end it writes to.
+        environment: Variables it needs besides this process's own.
+    """
+    room = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [room, os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        # -P: a profiler.py in the folder where the user is must not stand for ours.
+        [sys.executable, "-P", "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        pass_fds=(pipe,),
+        env={**os.environ, **environment, "PYTHONPATH": path},
+        text=True,
+    )
+
+
+def log_tail(log: IO[bytes], count: int) -> str:
+    """Return the last lines of a log, joined to one."""
+    log.flush()
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - 8192))
+    lines = log.read().decode(errors="replace").splitlines()
+    return " | ".join(line.strip() for line in lines[-count:] if line.strip())
 
 
 def kill_group(process_id: int) -> None:

@@ -80,7 +80,7 @@ def test_another_version_of_a_library_gives_another_name(folder, forget, monkeyp
     before, installed = cached_path("ledger", {}), metadata.version
     names = {before}
     for fake in (lambda name: "0.0" if name == package else installed(name), version_without):
-        monkeypatch.setattr(cache.metadata, "version", fake)
+        monkeypatch.setattr(metadata, "version", fake)
         forget()
         names.add(cached_path("ledger", {}))
     assert len(names) == 3

@@ -17,7 +17,7 @@ def tensor(*shape, dtype=torch.bfloat16):
 
 
 def inside(func, *args, target=A100, **settings):
-    return list(buffers(target, func, args, settings, ()))
+    return list(buffers(target, func, args, settings))
 
 
 @pytest.mark.parametrize(
