@@ -128,6 +128,10 @@ class CudaDevice:
         """Return a new meter; it samples NVML from now on."""
         return CudaMeter(self._state())
 
+    def sampler(self, process_id: int) -> Sampler:
+        """Return a sampler of the card and of what a process holds on it; it samples from now on."""
+        return Sampler(self._state().index, process_id)
+
     def peak_flops_per_second(self, precision: str) -> float | None:
         """Return the catalogue's dense peak of this card; None for a card that it does not know."""
         state = self._state()

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from profiler.cache_folder import cache_folder
+from profiler.cache_folder import virtual_gpu_folder
 from profiler.devices.virtual.stubs import LIBRARIES, stub_source
 from profiler.devices.virtual.torch_build import TorchBuild, architectures_of_torch, torch_build
 from profiler.errors import NotPossibleError, first_line
@@ -53,7 +53,7 @@ def virtual_libraries() -> VirtualLibraries:
         NotPossibleError: If they cannot be made here; a sentence says why.
     """
     build = torch_build()
-    place = cache_folder() / "virtual-gpu"
+    place = virtual_gpu_folder()
     folder = place / f"torch-{build.torch_version}-cuda-{build.cuda_version}-{_source_hash()}"
     if set(str(folder)) & set(":;"):
         raise NotPossibleError(
@@ -79,7 +79,7 @@ def libraries_folder() -> Path:
         NotPossibleError: If there can be none for it; a sentence says why.
     """
     build = torch_build()
-    place = cache_folder().absolute() / "virtual-gpu"
+    place = virtual_gpu_folder().absolute()
     if set(str(place)) & set(":;"):
         raise NotPossibleError(
             f"the cache folder {place} has a colon in its name, which the loader cannot take"

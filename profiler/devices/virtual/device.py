@@ -16,6 +16,7 @@ from profiler.devices.cuda import (
     user_allocator_settings,
 )
 from profiler.devices.protocol import Failure
+from profiler.devices.virtual import values
 from profiler.devices.virtual.build import CORE, virtual_libraries
 from profiler.devices.virtual.profile import GpuProfile, gpu_profile
 from profiler.errors import NotPossibleError, first_line
@@ -29,16 +30,17 @@ if TYPE_CHECKING:
 
     from profiler.spec import TrialSpec
 
-# torch prefers cuDNN's attention from compute capability 9.0 on (select_sdp_backend); its engines are not
-# written here, so that such a card takes the next in torch's order.
-_CUDNN_ATTENTION_MAJORS = (9, 10)
-
 # What cudaErrorOperatingSystem says; the stand-ins return it where the host's kernel gives no address space.
 _HOST_REFUSED = "OS call failed or operation not supported on this OS"
 
 
+# glibc keeps freed blocks below a limit that grows with use, and splits them for small ones: the weights that
+# pass through the host would stay there, all of them (mallopt(3), M_MMAP_THRESHOLD).
+_HOST_MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+
+
 class VirtualDevice(CudaDevice):
-    """A GPU that accounts for memory and computes nothing.
+    """A GPU that accounts for memory and computes integers and booleans only.
 
     Args:
         gpu: Id, name or alias of a GPU of the catalogue.
@@ -79,7 +81,7 @@ class VirtualDevice(CudaDevice):
             **virtual_libraries().variables,
             **profile.variables,
             "CUDA_VISIBLE_DEVICES": "0",
-            **({"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"} if profile.major in _CUDNN_ATTENTION_MAJORS else {}),
+            **_HOST_MEMORY_VARIABLES,
             **allocator_variables(spec),
         }
 
@@ -99,7 +101,7 @@ class VirtualDevice(CudaDevice):
         }
 
     def torch_device(self) -> torch.device:
-        """Return torch's `cuda:0`.
+        """Return torch's `cuda:0`, on which integers and booleans are computed from now on.
 
         Raises:
             NotPossibleError: If this process was not started with `child_environment`.
@@ -108,7 +110,9 @@ class VirtualDevice(CudaDevice):
             raise NotPossibleError(
                 f"{self.name} is only there in a process that was started with its libraries"
             )
-        return super().torch_device()
+        device = super().torch_device()
+        values.install()
+        return device
 
     def meter(self) -> VirtualMeter:
         """Return a new meter."""
@@ -143,23 +147,26 @@ class VirtualDevice(CudaDevice):
 class VirtualMeter(CudaMeter):
     """Memory and host time; what only a real card has is absent."""
 
+    def begin(self) -> None:
+        """Start from nothing; what earlier trials of the process assumed is not this one's."""
+        super().begin()
+        values.install().forget_notes()
+
     def timing(self) -> contextlib.AbstractContextManager[HostTimer]:
         """Time what the host takes to issue each step."""
         return self._timing(HostTimer(self._cuda))
 
     def notes(self) -> Sequence[str]:
-        """Name the functions that were called and are not there, and what the GPU was taken to do instead."""
+        """Name the functions that were called and are not there, and what was taken to be instead."""
         notes = []
         if unwritten := unwritten_functions():
             calls = ", ".join(f"{name} ({count})" for name, count in unwritten.items())
             notes.append(f"a virtual GPU does not have what was called: {calls}")
-        if self._cuda.get_device_capability()[0] in _CUDNN_ATTENTION_MAJORS:
-            notes.append("torch's attention was kept from cuDNN, which a virtual GPU does not have")
-        return notes
+        return [*notes, *values.install().notes()]
 
 
 class HostTimer(EventTimer):
-    """Times steps on the host alone: the events of a virtual GPU hold the host's time, too."""
+    """Times steps on the host alone: the clock of a virtual GPU tells no time that a real one takes."""
 
     def step_seconds(self) -> Sequence[float]:
         """Return nothing: no step has a time on the device."""

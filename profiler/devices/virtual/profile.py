@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_VARIABLE = "SIZEUP_VIRTUAL_GPU"
 _KIB, _MIB = 2**10, 2**20
+_MEMORY_BUS_BITS = 256  # as in c/virtual_gpu.h
 
 # CUDA C++ Programming Guide, "Technical Specifications per Compute Capability": threads, blocks and KiB of
 # shared memory that a multiprocessor holds, and KiB of shared memory that one block may ask for.
@@ -53,6 +54,10 @@ class GpuProfile:
     shared_per_block_optin: int
     """Shared memory that one block may ask for, in bytes."""
     l2_bytes: int
+    clock_khz: int
+    """Boost clock; 0 where no source gives it. Triton reads it for estimates of time only."""
+    memory_clock_khz: int
+    """With the width of the bus that is assumed, it gives the bandwidth; 0 where no source gives that."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -114,4 +119,7 @@ def gpu_profile(
         shared_per_multiprocessor=shared_kib * _KIB,
         shared_per_block_optin=optin_kib * _KIB,
         l2_bytes=round((gpu.l2_mib or 0) * _MIB),
+        clock_khz=(gpu.boost_clock_mhz or 0) * 1000,
+        # Two transfers a clock, each of so many bits as VG_MEMORY_BUS_BITS.
+        memory_clock_khz=round((gpu.bandwidth_gb_s or 0) * 1e6 * 8 / (2 * _MEMORY_BUS_BITS)),
     )

@@ -2,9 +2,9 @@
  * Contracts: cublas_api.h, cublasLt.h. */
 #include <cublasLt.h>
 #include <cublas_v2.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "nothing.h"
 #include "virtual_gpu.h"
 
 struct cublasContext { cublasPointerMode_t pointer_mode; cublasMath_t math_mode; cudaStream_t stream; };
@@ -82,13 +82,6 @@ const char *cublasGetStatusString(cublasStatus_t status) {
     }
 }
 
-/* Functions that read and write device memory, or host memory that stays the caller's, and nothing else: what
- * they would compute is absent, and all they return is a status. They are defined under another C name,
- * because their arguments do not matter. */
-#define DOES_NOTHING(name)                        \
-    int vg_##name(void) __asm__(#name);           \
-    int vg_##name(void) { return CUBLAS_STATUS_SUCCESS; }
-
 #define OF_REAL_AND_COMPLEX(function)                                          \
     DOES_NOTHING(cublasS##function) DOES_NOTHING(cublasD##function)            \
     DOES_NOTHING(cublasC##function) DOES_NOTHING(cublasZ##function)
@@ -121,9 +114,54 @@ DOES_NOTHING(cublasGemmEx)
 DOES_NOTHING(cublasGemmBatchedEx)
 DOES_NOTHING(cublasGemmStridedBatchedEx)
 DOES_NOTHING(cublasGemmGroupedBatchedEx)
-/* The status of each matrix goes to device memory, too. */
-OF_REAL_AND_COMPLEX(getrfBatched)
-OF_REAL_AND_COMPLEX(getriBatched)
+
+#define OF_REAL(function) DOES_NOTHING(cublasS##function) DOES_NOTHING(cublasD##function)
+#define OF_COMPLEX(function) DOES_NOTHING(cublasC##function) DOES_NOTHING(cublasZ##function)
+OF_REAL_AND_COMPLEX(symv_v2)
+OF_REAL_AND_COMPLEX(syr_v2)
+OF_REAL_AND_COMPLEX(syr2_v2)
+OF_REAL_AND_COMPLEX(rot_v2)
+OF_REAL(rotm_v2)
+DOES_NOTHING(cublasCsrot_v2)
+DOES_NOTHING(cublasZdrot_v2)
+DOES_NOTHING(cublasCsscal_v2)
+DOES_NOTHING(cublasZdscal_v2)
+OF_COMPLEX(hemm_v2)
+OF_COMPLEX(hemv_v2)
+OF_COMPLEX(her_v2)
+OF_COMPLEX(her2_v2)
+OF_COMPLEX(herk_v2)
+OF_COMPLEX(her2k_v2)
+
+/* Each matrix has a status on the device, and its rows need not be exchanged. */
+#define FACTORS_LU(name)                                                                                     \
+    int vg_##name(cublasHandle_t handle, int n, void *a, int lda, int *pivots, int *info, int batch)         \
+        __asm__(#name);                                                                                      \
+    int vg_##name(cublasHandle_t handle, int n, void *a, int lda, int *pivots, int *info, int batch) {       \
+        (void)handle, (void)a, (void)lda;                                                                    \
+        for (int i = 0; pivots != NULL && i < batch; i++)                                                    \
+            vg_no_exchange(pivots + (size_t)i * (size_t)n, (size_t)n);                                       \
+        return vg_no_errors(info, (size_t)batch), CUBLAS_STATUS_SUCCESS;                                     \
+    }
+
+FACTORS_LU(cublasSgetrfBatched)
+FACTORS_LU(cublasDgetrfBatched)
+FACTORS_LU(cublasCgetrfBatched)
+FACTORS_LU(cublasZgetrfBatched)
+
+#define INVERTS(name)                                                                                        \
+    int vg_##name(cublasHandle_t handle, int n, void *a, int lda, void *pivots, void *c, int ldc, int *info, \
+                  int batch) __asm__(#name);                                                                 \
+    int vg_##name(cublasHandle_t handle, int n, void *a, int lda, void *pivots, void *c, int ldc, int *info, \
+                  int batch) {                                                                               \
+        (void)handle, (void)n, (void)a, (void)lda, (void)pivots, (void)c, (void)ldc;                         \
+        return vg_no_errors(info, (size_t)batch), CUBLAS_STATUS_SUCCESS;                                     \
+    }
+
+INVERTS(cublasSgetriBatched)
+INVERTS(cublasDgetriBatched)
+INVERTS(cublasCgetriBatched)
+INVERTS(cublasZgetriBatched)
 
 /* These say in a number on the host whether an argument was wrong; 0 is none. */
 #define SOLVES(name)                                                                                           \
@@ -156,6 +194,23 @@ FACTORS(cublasDgeqrfBatched)
 FACTORS(cublasCgeqrfBatched)
 FACTORS(cublasZgeqrfBatched)
 
+/* Besides a number on the host that tells of wrong arguments, each matrix has a status on the device. */
+#define LEAST_SQUARES(name)                                                                                  \
+    int vg_##name(cublasHandle_t handle, int operation, int m, int n, int right_sides, void *a, int lda,     \
+                  void *c, int ldc, int *wrong, int *info, int batch) __asm__(#name);                        \
+    int vg_##name(cublasHandle_t handle, int operation, int m, int n, int right_sides, void *a, int lda,     \
+                  void *c, int ldc, int *wrong, int *info, int batch) {                                      \
+        (void)handle, (void)operation, (void)m, (void)n, (void)right_sides, (void)a, (void)lda;              \
+        (void)c, (void)ldc;                                                                                  \
+        *wrong = 0;                                                                                          \
+        return vg_no_errors(info, (size_t)batch), CUBLAS_STATUS_SUCCESS;                                     \
+    }
+
+LEAST_SQUARES(cublasSgelsBatched)
+LEAST_SQUARES(cublasDgelsBatched)
+LEAST_SQUARES(cublasCgelsBatched)
+LEAST_SQUARES(cublasZgelsBatched)
+
 /* Reductions write their result to the host where the pointer mode says so: a value that is absent. */
 #define REDUCES(name)                                                                      \
     int vg_##name(cublasHandle_t handle) __asm__(#name);                                   \
@@ -182,25 +237,10 @@ REDUCES(cublasDasum_v2)
 size_t cublasLtGetVersion(void) { return CUBLAS_VERSION; }
 size_t cublasLtGetCudartVersion(void) { return CUDART_VERSION; }
 
-static int create(void **handle) {
-    *handle = calloc(1, 1);
-    return *handle ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_ALLOC_FAILED;
-}
-
-#define CREATES(name)                               \
-    int vg_##name(void **handle) __asm__(#name);    \
-    int vg_##name(void **handle) { return create(handle); }
-#define DESTROYS(name)                              \
-    int vg_##name(void *handle) __asm__(#name);     \
-    int vg_##name(void *handle) {                   \
-        free(handle);                               \
-        return CUBLAS_STATUS_SUCCESS;               \
-    }
-
-CREATES(cublasLtCreate)
-CREATES(cublasLtMatmulDescCreate)
-CREATES(cublasLtMatrixLayoutCreate)
-CREATES(cublasLtMatmulPreferenceCreate)
+CREATES(cublasLtCreate, CUBLAS_STATUS_ALLOC_FAILED)
+CREATES(cublasLtMatmulDescCreate, CUBLAS_STATUS_ALLOC_FAILED)
+CREATES(cublasLtMatrixLayoutCreate, CUBLAS_STATUS_ALLOC_FAILED)
+CREATES(cublasLtMatmulPreferenceCreate, CUBLAS_STATUS_ALLOC_FAILED)
 DESTROYS(cublasLtDestroy)
 DESTROYS(cublasLtMatmulDescDestroy)
 DESTROYS(cublasLtMatrixLayoutDestroy)
@@ -209,7 +249,7 @@ DOES_NOTHING(cublasLtMatmulDescSetAttribute)
 DOES_NOTHING(cublasLtMatrixLayoutSetAttribute)
 DOES_NOTHING(cublasLtMatmulPreferenceSetAttribute)
 DOES_NOTHING(cublasLtMatmul)
-CREATES(cublasLtMatrixTransformDescCreate)
+CREATES(cublasLtMatrixTransformDescCreate, CUBLAS_STATUS_ALLOC_FAILED)
 DESTROYS(cublasLtMatrixTransformDescDestroy)
 DOES_NOTHING(cublasLtMatrixTransformDescSetAttribute)
 DOES_NOTHING(cublasLtMatrixTransform)

@@ -83,6 +83,11 @@ CUresult CUDAAPI cuGetProcAddress(const char *name, void **function, int version
     return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }
 
+/* Tables of NVIDIA's own tools, without a contract: NVRTC looks for one, and compiles without it. */
+CUresult CUDAAPI cuGetExportTable(const void **table, const CUuuid *id) {
+    return (void)id, *table = NULL, CUDA_ERROR_NOT_FOUND;
+}
+
 /* Devices and contexts. */
 
 CUresult CUDAAPI cuDeviceGetCount(int *devices) {
@@ -309,7 +314,7 @@ static CUresult launch(unsigned grid_x, unsigned grid_y, unsigned grid_z, unsign
     if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_x > INT32_MAX || grid_y > 65535 || grid_z > 65535 ||
         threads == 0 || threads > VG_THREADS_PER_BLOCK || shared_bytes > (unsigned)gpu->shared_per_block_optin)
         return CUDA_ERROR_INVALID_VALUE;
-    return CUDA_SUCCESS;
+    return vg_launched(), CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,

@@ -31,6 +31,8 @@ static void read_profile(void) {
         else if (!strcmp(line, "shared_per_multiprocessor")) profile.shared_per_multiprocessor = (int)number;
         else if (!strcmp(line, "shared_per_block_optin")) profile.shared_per_block_optin = (int)number;
         else if (!strcmp(line, "l2_bytes")) profile.l2_bytes = (int)number;
+        else if (!strcmp(line, "clock_khz")) profile.clock_khz = (int)number;
+        else if (!strcmp(line, "memory_clock_khz")) profile.memory_clock_khz = (int)number;
     }
     free(lines);
     is_there = profile.memory_bytes > profile.context_bytes && profile.major > 0;
@@ -51,6 +53,9 @@ bool vg_attribute(int attribute, int *value) {
     case cudaDevAttrComputeCapabilityMinor: *value = gpu->minor; return true;
     case cudaDevAttrMultiProcessorCount: *value = gpu->multiprocessors; return true;
     case cudaDevAttrL2CacheSize: *value = gpu->l2_bytes; return true;
+    case cudaDevAttrClockRate: *value = gpu->clock_khz; return true;
+    case cudaDevAttrMemoryClockRate: *value = gpu->memory_clock_khz; return true;
+    case cudaDevAttrGlobalMemoryBusWidth: *value = VG_MEMORY_BUS_BITS; return true;
     case cudaDevAttrMaxThreadsPerMultiProcessor: *value = gpu->threads_per_multiprocessor; return true;
     case cudaDevAttrMaxBlocksPerMultiprocessor: *value = gpu->blocks_per_multiprocessor; return true;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = gpu->shared_per_multiprocessor; return true;

@@ -97,7 +97,8 @@ static cudaError_t launch(dim3 grid, dim3 block, size_t shared_bytes) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
         threads == 0 || threads > VG_THREADS_PER_BLOCK || block.z > 64)
         return vg_error(cudaErrorInvalidConfiguration);
-    return shared_bytes > (size_t)gpu->shared_per_block_optin ? vg_error(cudaErrorInvalidValue) : cudaSuccess;
+    if (shared_bytes > (size_t)gpu->shared_per_block_optin) return vg_error(cudaErrorInvalidValue);
+    return vg_launched(), cudaSuccess;
 }
 
 cudaError_t cudaLaunchKernel(const void *function, dim3 grid, dim3 block, void **arguments, size_t shared_bytes,

@@ -23,6 +23,8 @@ typedef struct {
     int shared_per_multiprocessor; /* bytes */
     int shared_per_block_optin;    /* bytes */
     int l2_bytes;
+    int clock_khz;                 /* of the multiprocessors */
+    int memory_clock_khz;          /* with the width of the bus it gives the bandwidth */
 } vg_profile;
 
 #define VG_DRIVER_VERSION CUDART_VERSION /* the driver is as new as the runtime it was compiled for */
@@ -32,6 +34,7 @@ typedef struct {
 #define VG_SHARED_RESERVED_PER_BLOCK 1024
 #define VG_REGISTERS_PER_MULTIPROCESSOR 65536
 #define VG_CONSTANT_BYTES 65536
+#define VG_MEMORY_BUS_BITS 256 /* no source gives it */
 /* Registers that every kernel is taken to need: their code is never looked at. */
 #define VG_REGISTERS_PER_THREAD 32
 
@@ -77,9 +80,20 @@ void vg_copy(void *to, const void *from, size_t bytes);
 void vg_copy_2d(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height);
 void vg_fill(void *to, const void *pattern, size_t pattern_bytes, size_t count);
 
+/* Integers on the device that a library writes and its caller acts on: no error in any of `count` matrices, and
+ * pivots (counted from 1) of rows that need not be exchanged. NULL where the caller does not ask for them. */
+void vg_no_errors(int *info, size_t count);
+void vg_no_exchange(int *pivots, size_t rows);
+
 /* Streams do at once what they are given, in the order in which they are given it. */
-typedef struct { unsigned flags; int priority; } vg_stream;
+typedef struct { unsigned flags; int priority; struct vg_capture *capture; } vg_stream;
 vg_stream *vg_stream_new(unsigned flags, int priority);
+
+/* The device's clock, for events. A kernel takes no time that could be known, so that each is said to take the
+ * same: what compares kernels by their time, as autotuning does, then chooses alike in every run. */
+#define VG_NANOSECONDS_OF_A_KERNEL 1000000
+void vg_launched(void);
+unsigned long long vg_clock_nanoseconds(void);
 
 /* Count a call of a function that nobody wrote, and return `code`. */
 int vg_unwritten(const char *name, int code);

@@ -5,7 +5,13 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 # In this order: the last one calls what is not there, and rows say what the process has called.
-FILES = (FOLDER.with_name("test_cuda.py"), FOLDER / "inside" / "trials.py", FOLDER / "inside" / "gpu.py")
+INSIDE = FOLDER / "inside"
+FILES = (
+    FOLDER.with_name("test_cuda.py"),
+    INSIDE / "libraries.py",
+    INSIDE / "trials.py",
+    INSIDE / "gpu.py",
+)
 
 
 def test_on_a_virtual_gpu(on_virtual_gpu, tmp_path):

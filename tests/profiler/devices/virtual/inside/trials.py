@@ -116,11 +116,12 @@ def test_memory_that_runs_out_in_each_phase(phase, settings, run, leave_free):
 )
 def test_what_people_train_runs(settings, run):
     result, _ = run(**settings)
-    assert (result["outcome"], result.get("message")) == ("ok", None)
+    assert result["outcome"] == "ok"
+    assert "does not have" not in result.get("message", "")  # which values were assumed, it may say
     assert result["figures"]["peak_allocated_bytes"] > 0
 
 
 def test_what_is_not_there_is_not_possible_and_named(run):
-    result, _ = run(method="fourierft")
+    result, _ = run(method="p-tuning", method_options={"encoder_reparameterization_type": "LSTM"})
     assert (result["outcome"], result["reason"]) == ("failed", "not-possible")
-    assert "a virtual GPU does not have cufft" in result["message"]
+    assert "a virtual GPU does not have cudnnCreateDropoutDescriptor" in result["message"]
