@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from profiler.errors import NotPossibleError
-from profiler.workload.config import AUTO_CLASSES, load_config
+from profiler.model_config import AUTO_CLASSES
+from profiler.workload.config import load_config
 from profiler.workload.quantize import quantized_weight, quantizer
 
 if TYPE_CHECKING:

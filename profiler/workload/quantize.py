@@ -70,4 +70,8 @@ def quantized_weight(module: Any, placeholder: Any, device: torch.device, dtype:
     settings = dict(placeholder.__dict__)
     settings.pop("SCB", None)
     module._is_hf_initialized = True
-    return type(placeholder)(weight, requires_grad=False, **settings).to(device)
+    quantized = type(placeholder)(weight, requires_grad=False, **settings).to(device)
+    quantized._is_hf_initialized = (
+        True  # as loaded weights are: some models initialise weights by their names
+    )
+    return quantized

@@ -9,9 +9,10 @@ import transformers
 from profiler.devices.tensor_bytes import TensorBytes
 from profiler.errors import NotPossibleError, UnreachableError, UsageError
 from profiler.measurement import Reason
+from profiler.model_config import AUTO_CLASSES
 from profiler.parameters import count_parameters
 from profiler.spec import TrialSpec
-from profiler.workload.config import AUTO_CLASSES, load_config
+from profiler.workload.config import load_config
 from profiler.workload.model import build_model, skeleton
 from tests.tiny_models import CONFIGS
 
