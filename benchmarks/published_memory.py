@@ -15,12 +15,11 @@ import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.published import canifinetune, fitcheck, peft_suite
-from benchmarks.published.rows import LIBRARIES, PublishedRow, predict_peaks, read_table
+from benchmarks.published.rows import PublishedRow, predict_peaks, print_libraries, read_table
 from benchmarks.published.scoring import Summary, residual_interval, signed_error
 from estimators.memory import Verdict, fits
 from estimators.symbolic.tracer import Tracer, TraceRequest
@@ -72,7 +71,7 @@ def main() -> None:
                 rows, figure = _rows(name, arguments.data, tracer)
                 part = score(rows, tracer)
                 _print_rows(name, part)
-                _print_libraries(rows)
+                print_libraries(rows)
                 _print_summary(part, figure)
                 scored += part
         if arguments.write:
@@ -172,14 +171,6 @@ def _print_rows(name: str, scored: Sequence[Scored]) -> None:
             for figure in ("reserved", "allocated")
         ]
         print(f"{one.row.name:{width}}  {'  '.join(cells)}  {one.verdict}{' (reference)' * one.is_reference}")
-
-
-def _print_libraries(rows: Sequence[PublishedRow]) -> None:
-    """Say where the libraries that are traced are not those that were measured."""
-    print()
-    for name in LIBRARIES:
-        measured = sorted({row.libraries[name] for row in rows if name in row.libraries})
-        print(f"{name:13} {metadata.version(name)} here, {' or '.join(measured) or 'not stated'} in the rows")
 
 
 def _print_summary(scored: Sequence[Scored], scored_by: Figure) -> None:

@@ -49,7 +49,23 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
     settings: dict[str, Any] = {
         "model": _model_name(base),
         "task": _task(base),
-        "precision": _precision(base, args),
+        "precision": precision_of(base.dtype, args),
+        "attention": ATTENTION.get(base.config._attn_implementation, "auto"),
+        **settings_of_arguments(args),
+        **_method(model, base),
+        **_quantization(base),
+        **_lengths(lengths),
+    }
+    return TrialSpec.parse(settings, subject="the Trainer's run")
+
+
+def settings_of_arguments(args: Any) -> dict[str, Any]:
+    """Return the settings that TrainingArguments alone decide.
+
+    Raises:
+        UsageError: If the optimizer is none that a trial can have.
+    """
+    return {
         "optimizer": _optimizer(args),
         "batch_size": args.per_device_train_batch_size,
         "gradient_accumulation": args.gradient_accumulation_steps,
@@ -58,14 +74,18 @@ def spec_of_run(model: Any, args: Any, lengths: Sequence[int]) -> TrialSpec:
         "max_grad_norm": float(args.max_grad_norm or 0.0),
         "compile": bool(args.torch_compile),
         "loop": "trainer",
-        "attention": ATTENTION.get(base.config._attn_implementation, "auto"),
         "loss_kernel": "liger" if args.use_liger_kernel else "standard",
         "empty_cache_every": args.torch_empty_cache_steps or 0,
-        **_method(model, base),
-        **_quantization(base),
-        **_lengths(lengths),
     }
-    return TrialSpec.parse(settings, subject="the Trainer's run")
+
+
+def precision_of(dtype: Any, args: Any) -> str:
+    """Return the precision of a run: that of its weights, such as `bfloat16`, and its arguments' autocast."""
+    dtype = str(dtype).removeprefix("torch.")
+    if args.bf16 or args.fp16:
+        autocast = "bf16" if args.bf16 else "fp16"
+        return f"amp-{autocast}" if dtype == "float32" else autocast
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
 
 
 def _model_name(base: Any) -> str:
@@ -81,14 +101,6 @@ def _task(base: Any) -> str:
     if (task := task_of_class(name)) is None:
         raise UsageError(f"{name} trains no task that a trial can have")
     return task
-
-
-def _precision(base: Any, args: Any) -> str:
-    dtype = str(base.dtype).removeprefix("torch.")
-    if args.bf16 or args.fp16:
-        autocast = "bf16" if args.bf16 else "fp16"
-        return f"amp-{autocast}" if dtype == "float32" else autocast
-    return {"bfloat16": "bf16", "float16": "fp16"}.get(dtype, "fp32")
 
 
 def _optimizer(args: Any) -> str:

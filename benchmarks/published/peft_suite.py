@@ -13,11 +13,12 @@ Neither batch is published. The longest is a parameter here: see `infer_length`.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.published.rows import PublishedRow, bytes_of, choice, versions
+from benchmarks.published.rows import PublishedRow, bytes_of, versions
 from profiler.catalog import find_gpu
 from profiler.errors import UsageError
+from profiler.importers.peft_suite import TrainingConfig
 from profiler.spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -28,22 +29,16 @@ REFERENCE = "lora/llama-3.2-3B-rank64"
 """The run that the length is inferred from; it is not scored."""
 
 _RESERVED_BEFORE_BYTES = 2 * 2**20  # init_accelerator: the segment of a Linear(1, 1)
-_PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-_OPTIMIZERS = {"AdamW": "adamw", "SGD": "sgd", "lora-fa": "lora-fa", "lora+": "lora-plus"}
-_SHORTEST_OF_MEAN = 0.5
+SHORTEST_OF_MEAN = 0.5
 """Length of a bucket's shortest batch, of 4 samples out of 80, as a part of the mean length: a convention.
 
 The 5 % quantile of log-normal lengths with the published mean and the inferred longest is 0.2 of the mean if
 the longest is where the suite's filter cuts off 6 % of the samples, and 0.6 if it is the tail's own end.
 """
 
-# What a saved adapter configuration holds besides the choices of its method.
-_BOOKKEEPING = {"auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version",
-                "revision", "task_type"}  # fmt: skip
-
 
 def published_row(
-    cells: Mapping[str, str], longest: int, *, shortest_of_mean: float = _SHORTEST_OF_MEAN
+    cells: Mapping[str, str], longest: int, *, shortest_of_mean: float = SHORTEST_OF_MEAN
 ) -> PublishedRow:
     """Return a row of the file.
 
@@ -55,27 +50,17 @@ def published_row(
     Raises:
         UsageError: If the row says something that a trial cannot express.
     """
-    training = json.loads(cells["train_config_json"])
-    method, options = _method(cells)
-    mean = float(cells["tokens_per_step_unpadded_mean"]) / training["batch_size"]
+    training = TrainingConfig.parse(json.loads(cells["train_config_json"]))
+    adapter = json.loads(cells["peft_config_json"]) if cells["peft_config_json"] else None
+    mean = mean_length(cells)
     return PublishedRow(
         name=cells["experiment"],
         gpu=find_gpu(cells["gpu"]),
         spec=TrialSpec.parse(
             {
-                "model": training["model_id"],
-                "method": method,
-                "method_options": options,
-                "precision": _precision(training),
-                "autocast_adapter_dtype": training["autocast_adapter_dtype"],
-                "optimizer": choice(training, "optimizer_type", _OPTIMIZERS),
-                "batch_size": training["batch_size"],
+                **training.settings(adapter),
                 "lengths": [round(shortest_of_mean * mean), longest],
                 "empty_cache_every": 1,
-                "gradient_checkpointing": "full" if training["use_gc"] else "none",
-                "compile": training["compile"],
-                "max_grad_norm": float(training["grad_norm_clip"]),
-                "loop": "raw",
             }
         ),
         steps=2,
@@ -86,6 +71,12 @@ def published_row(
         libraries=versions(cells, "_version"),
         reserved_before_bytes=_RESERVED_BEFORE_BYTES,
     )
+
+
+def mean_length(cells: Mapping[str, str]) -> float:
+    """Return the mean length of a sample of a run, in tokens without padding."""
+    batch_size = json.loads(cells["train_config_json"])["batch_size"]
+    return float(cells["tokens_per_step_unpadded_mean"]) / float(batch_size)
 
 
 def infer_length(predicted: Callable[[int], int], measured: int, *, low: int, high: int) -> int:
@@ -109,23 +100,3 @@ def infer_length(predicted: Callable[[int], int], measured: int, *, low: int, hi
         else:
             high = middle
     return min((low, high), key=lambda length: abs(predicted(length) - measured))
-
-
-def _method(cells: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    if not cells["peft_config_json"]:
-        return "full", {}
-    adapter = json.loads(cells["peft_config_json"])
-    method = adapter["peft_type"].lower().replace("_", "-")
-    options = {
-        name: value
-        for name, value in adapter.items()
-        if name not in _BOOKKEEPING and value not in (None, {})  # neither of which chooses anything
-    }
-    return method, options
-
-
-def _precision(training: Mapping[str, Any]) -> str:
-    precision = choice(training, "dtype", _PRECISIONS)
-    if training["use_amp"]:
-        raise UsageError(f"weights in {training['dtype']} under autocast are no trial of ours")
-    return precision

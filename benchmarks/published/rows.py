@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from estimators.allocator import Replay, replay
@@ -11,7 +12,7 @@ from profiler.errors import UsageError
 from profiler.measurement import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from estimators.ledger import Ledger
@@ -81,6 +82,14 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def versions(cells: Mapping[str, str], suffix: str = "") -> dict[str, str]:
     """Return the versions that a row states, in columns named after the libraries."""
     return {name: cells[f"{name}{suffix}"] for name in LIBRARIES if cells[f"{name}{suffix}"]}
+
+
+def print_libraries(rows: Sequence[PublishedRow]) -> None:
+    """Say where the libraries that run here are not those that were measured."""
+    print()
+    for name in LIBRARIES:
+        measured = sorted({row.libraries[name] for row in rows if name in row.libraries})
+        print(f"{name:13} {metadata.version(name)} here, {' or '.join(measured) or 'not stated'} in the rows")
 
 
 def bytes_of(cell: str, unit: int = 1) -> int | None:
