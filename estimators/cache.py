@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -18,21 +19,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from profiler.cache_folder import cache_folder
+from profiler.cache_folder import cache_folder, virtual_gpu_folder
 from profiler.environment import package_version
 from profiler.spec.frozen import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KINDS = ("ledger", "answer")
+_KINDS = ("ledger", "answer", "totals")
 _ABANDONED_SECONDS = 3600
-# Our source that a ledger follows from, and further source that an answer follows from.
+# Our source that a ledger follows from, and further source that answers and totals of steps follow from.
 _TRACED = (
     "estimators/symbolic", "estimators/ledger.py", "estimators/ledger_file.py", "estimators/target.py",
     "profiler/workload", "profiler/spec", "profiler/catalog/models.py", "profiler/catalog/models.json",
 )  # fmt: skip
 _ANSWERED = ("estimators", "planner/fit", "profiler/catalog")
+_SUMMED = (
+    "estimators/features/totals.py", "estimators/features/sizes.py", "estimators/features/source.py",
+    "estimators/allocator", "estimators/memory.py", "estimators/sizes.py",
+)  # fmt: skip
+_SOURCE = {"ledger": _TRACED, "answer": (*_TRACED, *_ANSWERED), "totals": (*_TRACED, *_SUMMED)}
 _EXECUTED = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "numpy")
 
 
@@ -88,6 +94,9 @@ def clear_cache() -> CacheUse:
         OSError: If one cannot be deleted.
     """
     files = _files()
+    for build in _builds():
+        # Out of the way first, at once: a build is whole, or not there.
+        shutil.rmtree(build.rename(build.with_name(f".deleting-{os.getpid()}-{build.name}")))
     for file in files:
         file.unlink(missing_ok=True)
     return CacheUse(folder=cache_folder(), files=len(files), bytes=sum(files.values()))
@@ -99,15 +108,29 @@ def _files() -> dict[Path, int]:
     A `.part` is somebody's who is writing it, unless it is so old that its writer must have been killed.
     """
     files = {}
-    abandoned_before = time.time() - _ABANDONED_SECONDS
     for kind in _KINDS:
         for file in (cache_folder() / kind).glob("*"):
             with contextlib.suppress(FileNotFoundError):  # somebody else may be clearing it
                 facts = file.stat()
-                is_abandoned = file.suffix == ".part" and facts.st_mtime < abandoned_before
+                is_abandoned = file.suffix == ".part" and _is_abandoned(facts)
                 if stat.S_ISREG(facts.st_mode) and (file.suffix == f".{kind}" or is_abandoned):
                     files[file] = facts.st_size
+    for build in _builds():
+        files |= {file: file.stat().st_size for file in build.iterdir() if file.is_file()}
     return files
+
+
+def _builds() -> list[Path]:
+    """Return the folders of compiled virtual GPUs; one that somebody is making is not among them."""
+    return [
+        folder
+        for folder in virtual_gpu_folder().glob("*")
+        if folder.is_dir() and (not folder.name.startswith(".") or _is_abandoned(folder.stat()))
+    ]
+
+
+def _is_abandoned(facts: os.stat_result) -> bool:
+    return facts.st_mtime < time.time() - _ABANDONED_SECONDS
 
 
 @functools.cache
@@ -120,7 +143,7 @@ def _source(kind: str) -> str:
     """Return a hash of our source that decides what a file of this kind holds."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for room in (*_TRACED, *_ANSWERED) if kind == "answer" else _TRACED:
+    for room in _SOURCE[kind]:
         place = root / room
         for path in [place] if place.is_file() else sorted(place.rglob("*")):
             if path.suffix in (".py", ".json", ".csv"):

@@ -40,10 +40,10 @@ class Vary(enum.Enum):
 # beyond what kernels take another course for (embedding backward up to 3,072, 4-bit products up to 1,536),
 # and multiples of 10, the rows that embedding backward sums at once.
 _LENGTHS = (640, 1408, 896)
-_BOTH = ((7, 640), (5, 1408), (10, 896), (5, 1152), (15, 384), (10, 1664))
+POINTS = ((7, 640), (5, 1408), (10, 896), (5, 1152), (15, 384), (10, 1664))
 # For models of 512 positions.
 _SHORT_LENGTHS = (256, 384, 512)
-_SHORT_BOTH = ((35, 128), (25, 256), (40, 384), (30, 512), (50, 128), (45, 256))
+SHORT_POINTS = ((35, 128), (25, 256), (40, 384), (30, 512), (50, 128), (45, 256))
 _MOST_TOKENS_OF_SMALL_KERNELS = 3072
 
 
@@ -69,7 +69,7 @@ class SizeModel:
         if spec.task == "image-classification" and vary is not Vary.BATCH:
             raise NotPossibleError("images have no sequence length")
         points, ledgers = _traced_where_it_can_be(spec, target, tracer, vary)
-        values = _values(vary, points)
+        values = term_values(vary, points)
         coefficients, is_solved = _one_term(np.array([ledger.sizes for ledger in ledgers]), values[:2])
         if not is_solved.all():
             ledgers = _traced(spec, target, tracer, vary, points)
@@ -79,7 +79,7 @@ class SizeModel:
 
     def ledger(self, *, batch_size: int, sequence_length: int) -> Ledger:
         """Return the ledger at other sizes; exact where kernels pad nothing and take the same course."""
-        terms = _values(self.vary, [(batch_size, sequence_length)])[0]
+        terms = term_values(self.vary, [(batch_size, sequence_length)])[0]
         sizes = np.maximum(np.rint(self.coefficients @ terms), 1).astype(np.int64)
         return self.at_point.with_sizes(sizes)
 
@@ -92,7 +92,7 @@ def _points(spec: TrialSpec, vary: Vary) -> list[list[tuple[int, int]]]:
         return [[(least, length), (2 * least + 1, length)]]
     if vary is Vary.LENGTH:
         return [[(batch, longer) for longer in lengths] for lengths in (_LENGTHS, _SHORT_LENGTHS)]
-    return [list(_BOTH), list(_SHORT_BOTH)]
+    return [list(POINTS), list(SHORT_POINTS)]
 
 
 def _traced_where_it_can_be(
@@ -131,7 +131,7 @@ def _changes(vary: Vary, batch: int, length: int) -> dict[str, int]:
     return {"batch_size": batch, "sequence_length": length}
 
 
-def _values(vary: Vary, points: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+def term_values(vary: Vary, points: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """Return the value of each term at each point, shape (points, terms)."""
     return np.array(
         [[float(batch) ** i * float(length) ** j for i, j in vary.value] for batch, length in points]

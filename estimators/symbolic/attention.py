@@ -128,11 +128,28 @@ class CudaAttention:
         enable_gqa: bool = False,
     ) -> Any:
         """Return the attention's output; the arguments are those of torch's function."""
-        if torch.is_autocast_enabled(query.device.type):  # attention is one of the operators it casts
-            dtype = torch.get_autocast_dtype(query.device.type)
-            query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-            if attn_mask is not None and attn_mask.is_floating_point():
-                attn_mask = attn_mask.to(dtype)
+        settings = (dropout_p, is_causal, scale, enable_gqa)
+        kind = query.device.type
+        if not torch.is_autocast_enabled(kind):
+            return self._attend(query, key, value, attn_mask, *settings)
+        dtype = torch.get_autocast_dtype(kind)  # attention is one of the operators it casts
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.to(dtype)
+        with torch.autocast(kind, enabled=False):  # autocast_mode.h: what it calls itself is not cast
+            return self._attend(query, key, value, attn_mask, *settings)
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None,
+        dropout_p: float,
+        is_causal: bool,
+        scale: float | None,
+        enable_gqa: bool,
+    ) -> Any:
         requires_grad = torch.is_grad_enabled() and (
             query.requires_grad or key.requires_grad or value.requires_grad
         )
@@ -203,6 +220,7 @@ def _math(
     dtype = query.dtype
     if dtype in HALF:
         query, key, value = query.float(), key.float(), value.float()
+    cast = query, key  # what C++ names lives until the end
     factor = (query.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
     query = query * factor
     if is_causal:
@@ -217,4 +235,7 @@ def _math(
     probabilities = _aten._safe_softmax(scores, -1)
     del scores
     probabilities = F.dropout(probabilities, dropout)
-    return torch.matmul(probabilities, value).to(dtype)
+    returned = probabilities.to(dtype)  # beside the output, which GCC makes after it
+    output = torch.matmul(probabilities, value).to(dtype)
+    del cast, returned
+    return output

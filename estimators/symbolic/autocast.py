@@ -11,6 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._pytree import tree_iter, tree_map
 
 from estimators.symbolic.device import NAME
 from estimators.symbolic.internals import HALF
@@ -92,12 +93,12 @@ def _without_autocast(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _in_lower_precision(func: Any, *args: Any, **kwargs: Any) -> Any:
-    args, kwargs = _cast((args, kwargs), torch.get_autocast_dtype(NAME))
+    args, kwargs = _cast(args, kwargs, torch.get_autocast_dtype(NAME))
     return _without_autocast(func, args, kwargs)
 
 
 def _in_fp32(func: Any, *args: Any, **kwargs: Any) -> Any:
-    args, kwargs = _cast((args, kwargs), torch.float32)
+    args, kwargs = _cast(args, kwargs, torch.float32)
     return _without_autocast(func, args, kwargs)
 
 
@@ -112,9 +113,9 @@ def _with_fp32_output(func: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _in_widest(func: Any, *args: Any, **kwargs: Any) -> Any:
     dtype = torch.get_autocast_dtype(NAME)
-    found = [leaf.dtype for leaf in torch.utils._pytree.tree_iter((args, kwargs)) if _is_float(leaf)]
+    found = [leaf.dtype for leaf in tree_iter((args, kwargs)) if _is_float(leaf)]
     widest = torch.float32 if torch.float32 in found else dtype
-    args, kwargs = _cast((args, kwargs), widest)
+    args, kwargs = _cast(args, kwargs, widest)
     return _without_autocast(func, args, kwargs)
 
 
@@ -122,7 +123,12 @@ def _is_float(leaf: Any) -> bool:
     return isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.device.type == NAME
 
 
-def _cast(tree: Any, dtype: torch.dtype) -> Any:
+def _cast(args: Any, kwargs: dict[str, Any], dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """Cast the arguments from the last to the first, as the builds of torch do that GCC compiles.
+
+    autocast_mode.h casts them in the arguments of one call, which C++ may evaluate in any order.
+    """
+
     def cast(leaf: Any) -> Any:
         if not _is_float(leaf) or leaf.dtype in (dtype, torch.float64):
             return leaf
@@ -137,4 +143,5 @@ def _cast(tree: Any, dtype: torch.dtype) -> Any:
             _weights[id(leaf)] = (leaf, leaf.to(dtype))
         return _weights[id(leaf)][1]
 
-    return torch.utils._pytree.tree_map(cast, tree)
+    named = {name: tree_map(cast, kwargs[name]) for name in reversed(kwargs)}
+    return tuple(tree_map(cast, argument) for argument in reversed(args))[::-1], named

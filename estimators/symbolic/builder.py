@@ -56,9 +56,10 @@ class LedgerBuilder:
         self._alive.discard(number)
         self._events.append(~number)
 
-    def transient(self, size: int) -> None:
-        """Note a buffer that lives only inside a kernel."""
-        self.free(self.allocate(size))
+    def transient(self, *sizes: int) -> None:
+        """Note buffers that live only inside an operator, together."""
+        for number in [self.allocate(size) for size in sizes]:
+            self.free(number)
 
     def need_workspace(self, size: int) -> None:
         """Note cuBLAS's workspace at its first use: one for forward, one for the thread of backward."""

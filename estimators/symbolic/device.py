@@ -61,4 +61,17 @@ def symbolic_device() -> torch.device:
     process (its device guard calls Python while the exception is pending).
     """
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend)
+    _own_kernels()
     return torch.device(NAME, 0)
+
+
+@functools.cache
+def _own_kernels() -> torch.library.Library:
+    """Let autograd find that some operators are kernels here; the library returned keeps them registered.
+
+    `native_functions.yaml` has parts for them, of which torch composes them on every device without a kernel.
+    """
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    for name in ("silu_backward", "mish_backward"):
+        library.impl(name, torch.library.fallthrough_kernel, "PrivateUse1")  # type: ignore[no-untyped-call]
+    return library

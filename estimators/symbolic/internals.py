@@ -1,11 +1,14 @@
 """What CUDA's kernels allocate inside an operator, which fake tensors do not show.
 
 Formulae are those of torch 2.14's sources and headers (aten/src/ATen/native), each named at its function.
-Buffers of a few kilobytes, such as the semaphores of reductions, are left out.
+Buffers of a few kilobytes, such as the semaphores of reductions, are left out. So is the global memory of
+reductions over many rows (Reduce.cuh, `global_memory_size`: 64 MiB for the gradient of a norm's weight over
+4,096 x 2,048): it depends on the number of multiprocessors, and comes when the logits have been freed.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,14 +39,22 @@ def cublas_workspace_bytes(target: Target) -> int:
 
 
 def on_device(func: Any, args: Any, outputs: Any) -> Any:
-    """Return the outputs of an operator that are on the device.
+    """Return the outputs of an operator that are on the device, in the order of allocation.
 
     The random state of memory-efficient attention is there only without dropout; with it, the numbers are
     drawn on the host (attention.cu, _efficient_attention_forward; seen in torch 2.14's allocations).
     """
-    if func is _aten._scaled_dot_product_efficient_attention.default and len(args) > 5 and args[5]:
-        return outputs[:2]
-    return outputs
+    if _allocates_last_first(func):
+        return outputs[::-1]
+    if func is not _aten._scaled_dot_product_efficient_attention.default:
+        return outputs
+    return outputs[:2] if len(args) > 5 and args[5] else (*outputs[2:], *outputs[:2])
+
+
+@functools.cache
+def _allocates_last_first(func: Any) -> bool:
+    # The mask (Dropout.cu, dropout_cuda); the scales (bitsandbytes 0.50, backends/cuda/ops.py).
+    return str(func) in ("aten.native_dropout.default", "bitsandbytes.quantize_4bit.default")
 
 
 def depends_on_sm_count(func: Any, args: Any) -> bool:
@@ -67,8 +78,11 @@ def with_layout_of_cuda(func: Any, result: Any) -> Any:
     return result
 
 
-def buffers(target: Target, func: Any, args: Any, kwargs: Any) -> Iterator[int]:
-    """Yield the bytes of each buffer that lives only inside the operator, in the order of allocation."""
+def buffers(target: Target, func: Any, args: Any, kwargs: Any) -> Iterator[tuple[int, ...]]:
+    """Yield the bytes of the buffers that live only inside the operator, in the order of allocation.
+
+    Those of one tuple live together, and those of the next after them.
+    """
     if (formula := _BUFFERS.get(func)) is not None:
         yield from formula(target, *args, **kwargs)
 
@@ -78,29 +92,36 @@ def round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _softmax_backward(target: Target, grad: Any, output: Any, *rest: Any) -> Iterator[int]:
-    yield grad.nbytes  # SoftMax.cu: grad * output
+def _softmax_backward(target: Target, grad: Any, output: Any, *rest: Any) -> Iterator[tuple[int, ...]]:
+    yield (grad.nbytes,)  # SoftMax.cu: grad * output
+
+
+def _safe_softmax(target: Target, inputs: Any, dim: int, *rest: Any) -> Iterator[tuple[int, ...]]:
+    # transformers/attention.cpp, _safe_softmax: what is -inf, and which rows are nothing else.
+    yield inputs.numel(), inputs.numel() // inputs.shape[dim]
 
 
 def _embedding_backward(
     target: Target, grad: Any, indices: Any, rows: int, *rest: Any, **settings: Any
-) -> Iterator[int]:
+) -> Iterator[tuple[int, ...]]:
     # EmbeddingBackwardKernel.cu: sorts beyond 3072 indices, and sums runs of 10 rows in fp32.
     count = indices.numel()
     if count <= 3072:
         return
-    yield 8 * count * 3  # the sorted indices, their origin, and the range they are sorted with
+    yield (8 * count * 3,)  # the sorted indices, their origin, and the range they are sorted with
     partial = count // 10 + min(count, rows)
-    yield partial * grad.shape[-1] * max(grad.element_size(), 4)
+    yield (partial * grad.shape[-1] * max(grad.element_size(), 4),)
 
 
-def _foreach_norm(target: Target, tensors: Any, *rest: Any, **settings: Any) -> Iterator[int]:
+def _foreach_norm(target: Target, tensors: Any, *rest: Any, **settings: Any) -> Iterator[tuple[int, ...]]:
     # ForeachReduceOp.cu: a partial result per chunk of 65,536 elements, for all tensors as for the largest.
     chunks = max(-(-tensor.numel() // 65536) for tensor in tensors)
-    yield 4 * len(tensors) * chunks
+    yield (4 * len(tensors) * chunks,)
 
 
-def _flash_forward(target: Target, query: Any, key: Any, *rest: Any, **settings: Any) -> Iterator[int]:
+def _flash_forward(
+    target: Target, query: Any, key: Any, *rest: Any, **settings: Any
+) -> Iterator[tuple[int, ...]]:
     # flash_api.cpp, set_params_splitkv: few blocks are split over the keys, without dropout.
     dropout = rest[1] if len(rest) > 1 else settings.get("dropout_p", 0.0)
     batch, heads, length, width = query.shape
@@ -110,8 +131,8 @@ def _flash_forward(target: Target, query: Any, key: Any, *rest: Any, **settings:
     key_block = 256 if width <= 64 else 128 if width <= 128 else 64
     splits = _flash_splits(blocks, 2 * target.sm_count, -(-key.shape[2] // key_block))
     if splits > 1:
-        yield 4 * splits * batch * heads * length
-        yield 4 * splits * batch * heads * length * flash_width(width)
+        rows = 4 * splits * batch * heads * length
+        yield rows, rows * flash_width(width)
 
 
 def _flash_splits(blocks: int, slots: int, key_blocks: int) -> int:
@@ -136,7 +157,7 @@ def flash_width(width: int) -> int:
 
 def _flash_backward(
     target: Target, grad: Any, query: Any, key: Any, *rest: Any, **settings: Any
-) -> Iterator[int]:
+) -> Iterator[tuple[int, ...]]:
     # flash_api.cpp, mha_bwd: row sums, the gradient of the queries in fp32, and that of expanded keys.
     batch, heads, length, width = query.shape
     held = [
@@ -145,27 +166,27 @@ def _flash_backward(
     ]
     if key.shape[1] != heads:
         held += [query.element_size() * batch * key.shape[2] * heads * width] * 2
-    yield sum(held)
+    yield tuple(held)
 
 
 def _efficient_forward(
     target: Target, query: Any, key: Any, value: Any, *rest: Any, **settings: Any
-) -> Iterator[int]:
+) -> Iterator[tuple[int, ...]]:
     # mem_eff_attention/kernel_forward.h: beyond 128 the output is accumulated in fp32 in memory.
     batch, heads, length, _ = query.shape
     if query.dtype in HALF and max(query.shape[-1], value.shape[-1]) > 128:
-        yield 4 * batch * heads * length * value.shape[-1]
+        yield (4 * batch * heads * length * value.shape[-1],)
 
 
 def _efficient_backward(
     target: Target, grad: Any, query: Any, key: Any, value: Any, *rest: Any, **settings: Any
-) -> Iterator[int]:
+) -> Iterator[tuple[int, ...]]:
     batch, heads, length, width = query.shape
     keys, value_width = key.shape[2], value.shape[-1]
     delta = 4 * batch * heads * length
     if query.dtype not in HALF:
-        yield 4 * batch * length * heads * value_width  # grad * out, whose row sums are delta
-    yield delta + _efficient_workspace(target, query.dtype, batch * heads, length, keys, width, value_width)
+        yield (4 * batch * length * heads * value_width,)  # grad * out, whose row sums are delta
+    yield delta, _efficient_workspace(target, query.dtype, batch * heads, length, keys, width, value_width)
 
 
 def _efficient_workspace(
@@ -201,13 +222,16 @@ def _efficient_tile(capability: tuple[int, int], dtype: torch.dtype, width: int)
     return 64, 64, False
 
 
-def _cudnn_backward(target: Target, grad: Any, query: Any, *rest: Any, **settings: Any) -> Iterator[int]:
+def _cudnn_backward(
+    target: Target, grad: Any, query: Any, *rest: Any, **settings: Any
+) -> Iterator[tuple[int, ...]]:
     # cuDNN does not say; its frontend documents an fp32 gradient of the queries and their row sums.
     batch, heads, length, width = query.shape
-    yield 4 * batch * heads * round_up(length, 128) * (width + 1)
+    yield (4 * batch * heads * round_up(length, 128) * (width + 1),)
 
 
-_BUFFERS: dict[Any, Callable[..., Iterator[int]]] = {
+_BUFFERS: dict[Any, Callable[..., Iterator[tuple[int, ...]]]] = {
+    _aten._safe_softmax.default: _safe_softmax,
     _aten._softmax_backward_data.default: _softmax_backward,
     _aten.embedding_dense_backward.default: _embedding_backward,
     _aten._foreach_norm.Scalar: _foreach_norm,

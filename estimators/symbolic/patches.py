@@ -31,13 +31,16 @@ _DATA: Any = torch.Tensor.data
 
 
 @contextlib.contextmanager
-def as_on_cuda(target: Target, empty_cache: Callable[[], None], *, is_quantized: bool) -> Iterator[None]:
+def as_on_cuda(
+    target: Target, empty_cache: Callable[[], None], *, is_quantized: bool, is_paged: bool
+) -> Iterator[None]:
     """Let torch, transformers, peft and bitsandbytes take fake tensors for real ones on a GPU.
 
     Args:
         target: The GPU, or the CPU, whose optimizers go tensor by tensor.
         empty_cache: Called where a library empties the cache of the GPU.
         is_quantized: Whether the weights are bitsandbytes'.
+        is_paged: Whether the optimizer is one of bitsandbytes' that keep large states in managed memory.
     """
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
@@ -67,6 +70,13 @@ def as_on_cuda(target: Target, empty_cache: Callable[[], None], *, is_quantized:
             make = functools.partial(_make_subclass, torch.Tensor._make_subclass)
             enter(mock.patch.object(torch.Tensor, "_make_subclass", staticmethod(make)))
             enter(mock.patch.object(bitsandbytes.nn.Int8Params, "_quantize", _quantize_int8))
+        if is_paged:
+            import bitsandbytes.functional
+
+            get_paged = functools.partial(_get_paged, target)
+            enter(mock.patch.object(bitsandbytes.functional, "get_paged", get_paged))
+            for name in ("fill", "prefetch_tensor"):  # kernels of its library, which allocate nothing
+                enter(mock.patch.object(bitsandbytes.functional, name, _launch))
         # transformers takes another course for fake tensors, whose masks it believes it cannot look into.
         if hasattr(transformers.utils.import_utils, "is_fake_tensor"):
             enter(mock.patch.object(transformers.utils.import_utils, "is_fake_tensor", _is_no_fake))
@@ -153,6 +163,22 @@ def _quantize_int8(weight: Any, device: torch.device) -> Any:
     on_device = weight.data.contiguous().to(device=device, dtype=torch.float16)
     rows, scales, _ = bitsandbytes.functional.int8_vectorwise_quant(on_device)
     return bitsandbytes.nn.Int8Params(rows, requires_grad=False, CB=rows, SCB=scales)
+
+
+def _get_paged(target: Target, *shape: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return an optimizer's state in managed memory, which is not the allocator's; the CPU has no such.
+
+    For CPU parameters bitsandbytes makes ordinary states instead (optim/optimizer.py, get_state_buffer).
+    """
+    if target.is_cpu:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    state = torch.empty(shape, dtype=dtype)
+    state.is_paged = True  # type: ignore[attr-defined]
+    return state
+
+
+def _launch(*args: Any, **settings: Any) -> None:
+    """Do nothing."""
 
 
 @functools.cache

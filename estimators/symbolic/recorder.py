@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from estimators.symbolic import host, values
+from estimators.symbolic import accumulation, host, values
 from estimators.symbolic.device import NAME
 from estimators.symbolic.flops import flop_formula
 from estimators.symbolic.internals import (
@@ -52,14 +53,20 @@ class _OperatorFacts:
     flops: Callable[..., int] | None
 
 
+def _has_kernel(func: Any, key: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+
+
 @functools.cache
 def _facts(func: Any) -> _OperatorFacts:
     is_aten = isinstance(func, torch._ops.OpOverload) and func.namespace != "prim"
     return _OperatorFacts(
         name=str(func),
         is_view=is_aten and func.is_view,
+        # Some, such as silu_backward, have a kernel of their own beside their parts (native_functions.yaml).
         decomposes=is_aten
-        and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"),
+        and _has_kernel(func, "CompositeImplicitAutograd")
+        and not _has_kernel(func, "CPU"),
         is_functional=is_aten and not func._schema.is_mutable and len(func._schema.returns) == 1,
         flops=flop_formula(func),
     )
@@ -93,6 +100,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._memo = ShapeMemo(fake_mode)
         self._numbers: dict[int, int] = {}  # storage -> tensor
         self._refs: set[weakref.ref[torch.UntypedStorage]] = set()
+        accumulation.holders_of_one()  # which cannot be counted inside a mode
 
     def number_of(self, tensor: torch.Tensor) -> int | None:
         """Return the number of a device tensor in the ledger, or None if it has no storage there."""
@@ -107,6 +115,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         if func is _DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # asked for more often than anything is computed
+        if func is accumulation.SUM and accumulation.is_done_in_place(args, sys._getframe(1)):
+            func = accumulation.SUM_IN_PLACE
         try:
             return self._run(func, args, kwargs or {})
         except BaseException as error:
@@ -154,8 +164,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not self._target.is_cpu:
             if func in MATRIX_PRODUCTS:
                 builder.need_workspace(cublas_workspace_bytes(self._target))
-            for size in buffers(self._target, func, args, kwargs):
-                builder.transient(size)
+            for sizes in buffers(self._target, func, args, kwargs):
+                builder.transient(*sizes)
         read, is_16bit = 0, False
         for argument in args:
             if isinstance(argument, torch.Tensor):

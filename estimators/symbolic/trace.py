@@ -35,7 +35,7 @@ def trace(
     spec: TrialSpec,
     target: Target,
     *,
-    steps: int = 3,
+    steps: int,
     on_error: Callable[[BaseException], None] = lambda _error: None,
 ) -> Ledger:
     """Execute loading and the first steps of a trial symbolically.
@@ -43,8 +43,7 @@ def trace(
     Args:
         spec: The trial; the very workload that a measurement runs is built and run.
         target: The GPU whose kernels are assumed.
-        steps: Number of optimizer steps. The first has no optimizer state yet, and only from the second on
-            is there what a step leaves behind; so take three.
+        steps: Number of optimizer steps; `tracer.steps_of` says how many tell the peak.
         on_error: Is told of an exception in backward, which aborts the process as it leaves autograd.
 
     Raises:
@@ -78,7 +77,12 @@ class _Trace:
             warnings.catch_warnings(action="ignore"),
             _without_garbage_collection(),
             torch.autograd.set_multithreading_enabled(False),  # one thread sees everything in order
-            as_on_cuda(self._target, self._builder.empty_cache, is_quantized=spec.quantization != "none"),
+            as_on_cuda(
+                self._target,
+                self._builder.empty_cache,
+                is_quantized=spec.quantization != "none",
+                is_paged=spec.optimizer.startswith("paged-"),
+            ),
             CudaAttention(self._target, chosen).in_place(),
             flash_attention(self._target, chosen),
             liger(),

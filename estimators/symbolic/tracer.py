@@ -107,7 +107,9 @@ class Tracer:
 
     def trace_all(self, requests: Sequence[TraceRequest]) -> list[Ledger | SizeupError]:
         """Return a ledger for each request, or the error that says why there is none."""
-        results: list[Ledger | SizeupError | None] = [_cached(request) for request in requests]
+        results: list[Ledger | SizeupError | None] = [
+            _refusal(request) or _cached(request) for request in requests
+        ]
         depending = set[str]()
         while missing := [number for number, result in enumerate(results) if result is None]:
             # Of GPUs that differ in their multiprocessors only, one is traced first: most ledgers do not
@@ -205,6 +207,16 @@ class Tracer:
         self._process = None
         self._answers.close()
         self._log.close()
+
+
+def _refusal(request: TraceRequest) -> NotPossibleError | None:
+    parallel = request.spec.parallel
+    if parallel == "none":
+        return None
+    return NotPossibleError(
+        f"parallel {parallel} cannot be predicted: the symbolic engine executes one process on one GPU, so "
+        "only parallel none can"
+    )
 
 
 def _cached(request: TraceRequest) -> Ledger | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from estimators.memory import Verdict
@@ -85,6 +87,19 @@ def verdict_line(answer: FitAnswer) -> str:
     return line
 
 
+def lengths_line(answer: FitAnswer) -> str:
+    """Return what varying lengths make of the steps' peaks, in one line, and which of them decides."""
+    spec, peaks = answer.spec, answer.step_peaks_reserved_bytes
+    is_drawn = isinstance(spec.lengths, Mapping)
+    lengths = f"drawn with seed {spec.lengths_seed}" if is_drawn else "as given"
+    ninth = statistics.quantiles(peaks, n=10, method="inclusive")[-1]
+    return (
+        f"{len(peaks)} steps with lengths {lengths} reserve {_gib(round(statistics.median(peaks)))} GiB in "
+        f"the median, {_gib(round(ninth))} at the 90th percentile and {_gib(max(peaks))} at most. The most "
+        "decides" + (", and a longer batch than these would need more." if is_drawn else ".")
+    )
+
+
 class _Report:
     """Writes one answer as text."""
 
@@ -101,6 +116,9 @@ class _Report:
         self._write("")
         self._sized("peak", [(tier, getattr(answer, f"peak_{tier}_bytes")) for tier in _TIERS])
         self._breakdown()
+        if answer.spec.lengths is not None:
+            self._write(lengths_line(answer))
+            self._write("")
         self._sizes()
         self._suggestions()
         self._small_print()

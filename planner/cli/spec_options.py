@@ -19,13 +19,16 @@ from profiler.spec.yaml_file import read_yaml
 from profiler.sweep.file import TRIAL_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _FLAGS = tuple(name for name in TRIAL_FIELDS if name != "model")
+_YAML = (".yaml", ".yml")
 _KEYS_OF_SWEEPS = {"base", "grid", "together", "trials"}
 
 
-def spec_options(command: Callable[..., None], *, model_required: bool = True) -> Callable[..., None]:
+def spec_options(
+    command: Callable[..., None], *, model_required: bool = True, several: bool = False
+) -> Callable[..., None]:
     """Add the argument MODEL, and a flag for every other field of a trial, to a command's function.
 
     The function is called with `model`, the text of the argument, and `settings`, a dict of those settings
@@ -34,6 +37,7 @@ def spec_options(command: Callable[..., None], *, model_required: bool = True) -
     Args:
         command: The function.
         model_required: Whether MODEL must be given; `model` is None if it need not and was not.
+        several: Whether MODEL may be given more than once; `model` is a tuple then.
     """
 
     @functools.wraps(command)
@@ -47,6 +51,8 @@ def spec_options(command: Callable[..., None], *, model_required: bool = True) -
     for option in reversed([option for name in _FLAGS for option in _options_of(name)]):
         decorated = option(decorated)
     metavar = "MODEL|FILE.yaml" if model_required else "[MODEL|FILE.yaml]"
+    if several:
+        return click.argument("model", metavar=f"{metavar}...", required=model_required, nargs=-1)(decorated)
     return click.argument("model", metavar=metavar, required=model_required)(decorated)
 
 
@@ -62,12 +68,25 @@ def spec_from_options(model: str, settings: Mapping[str, Any]) -> TrialSpec:
         UsageError: If the file cannot be read or is a sweep, or the settings are not those of a trial.
     """
     path = Path(model)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in _YAML:
         return TrialSpec.parse({**settings, "model": model})
     in_file = {str(name): value for name, value in read_yaml(path).items()}
-    if keys := sorted(_KEYS_OF_SWEEPS & set(in_file)):
+    if keys := _keys_of_sweeps(in_file):
         raise UsageError(f"{path} is a sweep, it has {', '.join(keys)}: run it with 'sizeup sweep {path}'")
     return TrialSpec.parse(overridden(in_file, settings), subject=None if settings else str(path))
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a YAML file is that of a sweep, not of one trial.
+
+    Raises:
+        UsageError: If it cannot be read.
+    """
+    return path.suffix in _YAML and bool(_keys_of_sweeps({str(name) for name in read_yaml(path)}))
+
+
+def _keys_of_sweeps(names: Iterable[str]) -> list[str]:
+    return sorted(_KEYS_OF_SWEEPS.intersection(names))
 
 
 def overridden(in_file: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

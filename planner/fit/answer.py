@@ -109,6 +109,8 @@ class FitAnswer(_Record):
     """The parts of `peak_process_bytes`."""
     phase_peaks_bytes: dict[str, int]
     """Peaks of allocated memory."""
+    step_peaks_reserved_bytes: tuple[int, ...]
+    """The peak of each step that was executed, in order. Of varying lengths, the highest decides."""
     largest_batch_size: int | None
     """At the trial's length; None where none fits, or `basis.sizes_unknown_because` says why."""
     longest_sequence: int | None

@@ -176,6 +176,7 @@ def _answer(ledger: Ledger, spec: TrialSpec, gpu: GpuFacts) -> FitAnswer:
         interval_level=estimate.interval_level,
         breakdown_bytes=estimate.breakdown_bytes,
         phase_peaks_bytes={str(phase): peak for phase, peak in estimate.phase_peaks_bytes.items()},
+        step_peaks_reserved_bytes=estimate.step_peaks_reserved_bytes,
         largest_batch_size=None,
         longest_sequence=None,
         suggestions=(),

@@ -177,3 +177,17 @@ def test_clear_leaves_a_file_that_somebody_is_writing_but_not_one_that_was_aband
     os.utime(abandoned, (day_ago, day_ago))
     assert clear_cache().files == 1
     assert (writing.exists(), abandoned.exists()) == (True, False)
+
+
+def test_virtual_gpus_that_were_compiled_are_counted_and_cleared_but_not_those_being_made(folder):
+    made, making, abandoned = (
+        folder / "virtual-gpu" / name for name in ("torch-1", ".making-a", ".making-b")
+    )
+    for build in (made, making, abandoned):
+        build.mkdir(parents=True)
+        (build / "libvirtualgpu.so").write_bytes(b"code")
+    day_ago = time.time() - 86_400
+    os.utime(abandoned, (day_ago, day_ago))
+    assert (cache_use().files, cache_use().bytes) == (2, 8)
+    assert clear_cache().files == 2
+    assert list((folder / "virtual-gpu").iterdir()) == [making]

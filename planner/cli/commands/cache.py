@@ -1,4 +1,4 @@
-"""`sizeup cache`: look into and empty the cache of traces and answers."""
+"""`sizeup cache`: look into and empty the cache of traces, answers and compiled virtual GPUs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MIB = 2**20
 
 @click.group(epilog=example("sizeup cache show"))
 def cache() -> None:
-    """Look into and empty the cache of traces and answers.
+    """Look into and empty the cache of traces, answers and compiled virtual GPUs.
 
     Nothing in it goes out of date, and everything may be deleted: it is made again when it is asked for.
     """
@@ -30,7 +30,7 @@ def show(format: str) -> None:
 
 @cache.command(epilog=example("sizeup cache clear"))
 def clear() -> None:
-    """Delete every trace and answer that is kept."""
+    """Delete every trace, answer and compiled virtual GPU that is kept."""
     held = clear_cache()
     files = "1 file" if held.files == 1 else f"{held.files:,} files"
     say(f"Deleted {files} ({held.bytes / _MIB:,.1f} MiB) from {held.folder}.")

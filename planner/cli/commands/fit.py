@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from planner.cli.measuring import quiet_option
 from planner.cli.options import example, format_option, say
 from planner.cli.spec_options import overridden, spec_from_options, spec_options
+from planner.cli.stages import Stages
 from profiler.errors import SizeupError, UsageError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def fit(
     chosen = chosen_gpus(gpus)
     if target is not None:
         _check_write(trainer_file, chosen, suggest=suggest)
-    with _Stages(quiet=quiet) as stages:
+    with Stages(quiet=quiet) as stages:
         answers = _ask(spec, chosen, suggest=suggest, on_stage=stages.show)
     _print(answers, format, source)
     if trainer_file is not None and target is not None:
@@ -186,28 +186,3 @@ def _write(answer: FitAnswer, trainer_file: TrainerFile, target: Path) -> None:
     if refusals:
         raise refusals[0]
     say(f"Nothing was written to {target}: no suggestion fits.")
-
-
-class _Stages:
-    """Shows what is being done, on a terminal only."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._status: Any = None
-        if not quiet and sys.stderr.isatty():
-            from rich.console import Console
-
-            self._status = Console(stderr=True).status("starting")
-
-    def __enter__(self) -> _Stages:
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def show(self, stage: str) -> None:
-        """Show a stage."""
-        if self._status is not None:
-            self._status.update(stage)

@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 from estimators.symbolic import autocast, softmax
 from estimators.symbolic.attention import CudaAttention
@@ -38,7 +39,9 @@ def traced(spec: TrialSpec, target: Target, remembers: bool) -> Ledger:
 
 
 @contextlib.contextmanager
-def recording(target: Target = A100) -> Iterator[tuple[LedgerBuilder, torch.device]]:
+def recording(
+    target: Target = A100, *, is_paged: bool = False
+) -> Iterator[tuple[LedgerBuilder, torch.device]]:
     """Record what is done on the symbolic device, as a trace does."""
     device = symbolic_device()
     autocast.register(target)
@@ -52,7 +55,7 @@ def recording(target: Target = A100) -> Iterator[tuple[LedgerBuilder, torch.devi
     with (
         warnings.catch_warnings(action="ignore"),
         torch.autograd.set_multithreading_enabled(False),
-        as_on_cuda(target, builder.empty_cache, is_quantized=False),
+        as_on_cuda(target, builder.empty_cache, is_quantized=False, is_paged=is_paged),
         CudaAttention(target, lambda _name: None).in_place(),
         fake_mode,
         Recorder(fake_mode, builder, target, raise_nothing),
@@ -118,6 +121,42 @@ def fused_softmax(device: torch.device) -> list[torch.dtype]:
         assert inputs.grad is not None
         kinds += [output.dtype, inputs.grad.dtype]
     return kinds
+
+
+def gated(device: torch.device) -> None:
+    """Go forward and backward through an activation that torch could compose of others."""
+    gate = torch.empty(4, 8, device=device, requires_grad=True)
+    torch.nn.functional.silu(gate).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def autocast_of_a_layer(device: torch.device) -> None:
+    """Multiply by a frozen weight, and add a bias."""
+    inputs, weight, bias = (torch.empty(shape, device=device) for shape in ((16, 8), (4, 8), (4,)))
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        torch.nn.functional.linear(inputs, weight, bias)
+
+
+def autocast_of_attention(device: torch.device) -> Any:
+    """Attend with torch's own mathematics."""
+    query = torch.empty(1, 2, 32, 8, device=device)
+    with (
+        torch.autocast(device.type, dtype=torch.bfloat16),
+        torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+    ):
+        return torch.nn.functional.scaled_dot_product_attention(query, query, query).dtype
+
+
+def sizes_of_states(is_paged: bool, target: Target) -> list[int]:
+    """Return the sizes of what bitsandbytes' optimizer makes for one large parameter."""
+    import bitsandbytes
+
+    with recording(target, is_paged=is_paged) as (builder, device):
+        parameter = torch.nn.Parameter(torch.empty(400, 400, device=device))
+        parameter.grad = torch.empty_like(parameter)
+        first = builder.tensors
+        make = bitsandbytes.optim.PagedAdamW8bit if is_paged else bitsandbytes.optim.AdamW8bit
+        make([parameter]).step()
+    return builder.build().sizes.tolist()[first:]
 
 
 def known_values(device: torch.device) -> dict[str, Any]:
@@ -236,3 +275,44 @@ def events_of(program: Callable[[torch.device], Any]) -> tuple[list[int], list[i
         program(device)
     ledger = builder.build()
     return ledger.events.tolist(), ledger.sizes.tolist()
+
+
+def sums_of_gradients() -> dict[str, int]:
+    """Let several gradients reach one tensor in different ways; count the sums done in place."""
+    kept: list[torch.Tensor] = []
+
+    class Keeps(torch.autograd.Function):
+        """Scales, and holds on to the gradient it returns."""
+
+        @staticmethod
+        def forward(ctx: Any, inputs: torch.Tensor) -> torch.Tensor:
+            return inputs * 2
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            kept.append(gradient * 2)
+            return kept[-1]
+
+    def own(shared: torch.Tensor) -> torch.Tensor:
+        return shared.sin() + shared.cos() + shared.exp()
+
+    def passed_on(shared: torch.Tensor) -> torch.Tensor:
+        return shared + shared.sin()  # the first gradient is that of the sum, which sin's node holds too
+
+    def kept_elsewhere(shared: torch.Tensor) -> torch.Tensor:
+        return shared.sin() + Keeps.apply(shared)
+
+    def expanded(shared: torch.Tensor) -> torch.Tensor:
+        return shared.sin() + shared.sum()
+
+    def recomputed(shared: torch.Tensor) -> torch.Tensor:
+        return checkpoint(own, shared, use_reentrant=False) + 1
+
+    return {case.__name__: _in_place(case) for case in (own, passed_on, kept_elsewhere, expanded, recomputed)}
+
+
+def _in_place(case: Callable[[torch.Tensor], torch.Tensor]) -> int:
+    with recording() as (builder, device):
+        leaf = torch.empty(8, 8, device=device, requires_grad=True)
+        case(leaf * 1).sum().backward()  # type: ignore[no-untyped-call]
+    return names(builder.build()).count("aten.add_.Tensor")

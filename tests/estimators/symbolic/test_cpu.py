@@ -18,6 +18,7 @@ TRIALS = {
     "autocast": {"method": "lora", "precision": "amp-bf16"},
     "full": {"method": "full", "precision": "fp32"},
     "eager": {"method": "full", "precision": "fp32", "attention": "eager", "padding_mask": False},
+    "checkpointing": {"method": "full", "gradient_checkpointing": "full"},
     "accumulation": {"method": "head", "gradient_accumulation": 2},
 }
 # Buffers of each thread inside CPU kernels, and scalars of the host; a millionth of larger models.

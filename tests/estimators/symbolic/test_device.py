@@ -3,7 +3,9 @@
 import torch
 
 from estimators.allocator import EMPTY_CACHE
+from estimators.target import Target
 from tests.estimators.symbolic import children
+from tests.estimators.traces import A100
 
 
 def test_integers_keep_the_values_that_follow_from_the_host(in_child):
@@ -85,6 +87,31 @@ def test_autocast_has_the_lists_of_cuda(in_child):
     }
 
 
+def test_autocast_casts_the_last_argument_first(in_child):
+    _, _, sizes = in_child(children.run, children.autocast_of_a_layer)
+    assert sizes[3:6] == [2 * 4, 2 * 4 * 8, 2 * 16 * 8]
+
+
+def test_autocast_casts_nothing_inside_attention(in_child):
+    found, _, sizes = in_child(children.run, children.autocast_of_attention)
+    assert found is torch.bfloat16
+    assert 4 * 2 * 32 * 32 in sizes  # scores in fp32, as without autocast
+    assert 2 * 2 * 32 * 32 not in sizes
+
+
+def test_an_operator_with_a_kernel_of_its_own_is_one(in_child):
+    _, names, _ = in_child(children.run, children.gated)
+    assert "aten.silu_backward.default" in names
+    assert "aten.sigmoid.default" not in names
+
+
+def test_states_in_managed_memory_are_not_the_allocators(in_child):
+    state = 400 * 400
+    assert in_child(children.sizes_of_states, False, A100).count(state) == 2
+    assert in_child(children.sizes_of_states, True, A100).count(state) == 0
+    assert in_child(children.sizes_of_states, True, Target.cpu()).count(state) == 2  # which has none
+
+
 def test_softmax_of_fp16_into_fp32_makes_no_copy_of_its_input(in_child):
     found, names, sizes = in_child(children.run, children.fused_softmax)
     assert found == [torch.float32, torch.float16, torch.float32, torch.bfloat16]
@@ -114,3 +141,8 @@ def test_what_is_remembered_is_what_was_seen(in_child):
     assert found["first"] == (
         (6, 4), (1, 6), True, False, 2, torch.float32, torch.int32, True,
     )  # fmt: skip
+
+
+def test_gradients_are_added_in_place_where_autograd_alone_holds_the_first(in_child):
+    found = in_child(children.sums_of_gradients)
+    assert found == {"own": 2, "passed_on": 0, "kept_elsewhere": 0, "expanded": 0, "recomputed": 2}

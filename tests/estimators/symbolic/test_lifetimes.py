@@ -101,6 +101,16 @@ def test_cublas_has_a_workspace_in_forward_and_one_in_backward(traced, target):
     assert [ledger.mark_of(event).step for event in born] == [0, 0]
 
 
+def test_a_workspace_is_one_even_where_loading_multiplies(traced):
+    ledger = traced(method="psoft")
+    workspaces = np.flatnonzero(ledger.owners == Owner.WORKSPACE)
+    assert ledger.sizes[workspaces].tolist() == [WORKSPACE, WORKSPACE]
+    born = [int(np.flatnonzero(ledger.events == workspace)[0]) for workspace in workspaces]
+    assert [ledger.mark_of(event).phase for event in born] == [Phase.LOAD, Phase.BACKWARD]
+    held = live_bytes(ledger, ledger.marks[1].event - 1)
+    assert held[Owner.WORKSPACE] == WORKSPACE  # and not among the weights
+
+
 def test_a_batch_is_moved_before_its_forward(traced):
     ledger = traced(method="lora", padding_mask=False)
     assert count_of_inputs(ledger) == 2  # ids and labels
@@ -186,9 +196,13 @@ def test_accumulated_gradients_stay_and_new_ones_are_added_to_them(traced):
     assert Owner.GRADIENTS not in live_bytes(ledger, first.stop - 1)
     for forward in (second, third):
         assert live_bytes(ledger, forward.stop - 1)[Owner.GRADIENTS] == 4 * LORA
-    backward = operators(ledger, "aten.add_.Tensor", phase=Phase.BACKWARD, step=1)
-    assert len(backward) == 2 * 8
-    assert ledger.operators.bytes_written[backward].sum() == 2 * 4 * LORA
+    once = traced(method="lora")
+    sums, sums_once = (
+        one.operators.bytes_written[operators(one, "aten.add_.Tensor", phase=Phase.BACKWARD, step=1)]
+        for one in (ledger, once)
+    )
+    assert len(sums) == 3 * len(sums_once) + 2 * 8
+    assert sums.sum() == 3 * sums_once.sum() + 2 * 4 * LORA
 
 
 @pytest.mark.parametrize(("every", "after_steps"), [(0, []), (1, [0, 1, 2]), (2, [1])])

@@ -88,8 +88,10 @@ def test_other_operators_have_bytes_and_no_work(full):
 def test_an_operator_in_place_writes_what_it_changes(traced):
     ledger = traced(method="lora", gradient_accumulation=2)
     added = operators(ledger, "aten.add_.Tensor", phase=Phase.BACKWARD, step=1)
+    written = ledger.operators.bytes_written[added[~ledger.operators.is_16bit[added]]]
+    of_adapters = written[written != 4 * TOKENS * 64]  # the others are of activations
     # r = 8: q has 8 x 64 twice, v 8 x 64 and 32 x 8, in two layers, all in fp32.
-    assert ledger.operators.bytes_written[added].sum() == 4 * 2 * (3 * 512 + 256)
+    assert of_adapters.sum() == 4 * 2 * (3 * 512 + 256)
 
 
 @pytest.mark.parametrize("phase", [Phase.FORWARD, Phase.BACKWARD])

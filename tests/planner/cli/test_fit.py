@@ -69,6 +69,25 @@ def test_a_piped_report_is_never_cut(sizeup, monkeypatch):
     assert "\x1b" not in out
 
 
+LENGTHS = {"as given": "[128, 512]", "drawn with seed 3": '{"128": 9, "512": 1}'}
+
+
+@pytest.mark.parametrize("said", LENGTHS)
+def test_varying_lengths_say_what_the_steps_reserve_and_what_decides(sizeup, said):
+    _, out, _ = sizeup("fit", *LORA, "--lengths", LENGTHS[said], "--lengths-seed", "3", "--gpu", "t4")
+    # Weights of 64 MiB, and segments of 128 and 512 MiB: 192 MiB in the first step, 704 in the second.
+    figures = "0.4 GiB in the median, 0.6 at the 90th percentile and 0.7 at most. The most decides"
+    (line,) = (line for line in out.splitlines() if line.startswith("2 steps with lengths"))
+    assert line.startswith(f"2 steps with lengths {said} reserve {figures}")
+    assert line.endswith("decides." if said == "as given" else "would need more.")
+    assert "not known: a spec with varying lengths" in out
+
+
+def test_one_length_has_no_steps_to_tell_apart(sizeup):
+    _, out, _ = sizeup("fit", *LORA, "--gpu", "t4")
+    assert "The most decides" not in out
+
+
 def test_json_is_one_object_for_one_gpu_and_a_list_for_several(sizeup):
     code, out, err = sizeup("fit", *LORA, "--gpu", "t4", "--format", "json")
     assert (code, err) == (0, "")

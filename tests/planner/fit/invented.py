@@ -1,4 +1,4 @@
-"""A tracer that traces nothing: it gives ledgers of two tensors, whose sizes a formula says."""
+"""A tracer that traces nothing: it gives ledgers of weights and activations, whose sizes a formula says."""
 
 from __future__ import annotations
 
@@ -61,13 +61,21 @@ class InventedTracer:
             raise NotPossibleError(f"there are {self._positions} positions")
         if spec.loss_kernel == "liger":
             raise NotPossibleError("liger needs Triton")
+        steps = [
+            spec.with_changes(lengths=None, sequence_length=int(length)) for length in spec.lengths or ()
+        ]
+        sizes = [self._activations_bytes(step) for step in steps or [spec]]
+        tensors = range(1, len(sizes) + 1)
         return Ledger(
-            events=np.array([0, 1, ~1, ~0], dtype=np.int32),
-            sizes=np.array([64 * MIB, self._activations_bytes(spec)], dtype=np.int64),
-            owners=np.array([Owner.WEIGHTS, Owner.ACTIVATIONS], dtype=np.uint8),
-            tensor_modules=np.array([0, 1], dtype=np.int32),
+            events=np.array([0, *(event for tensor in tensors for event in (tensor, ~tensor)), ~0], np.int32),
+            sizes=np.array([64 * MIB, *sizes], dtype=np.int64),
+            owners=np.array([Owner.WEIGHTS, *(Owner.ACTIVATIONS for _ in tensors)], dtype=np.uint8),
+            tensor_modules=np.array([0, *(1 for _ in tensors)], dtype=np.int32),
             modules=("", "model.layers.0"),
-            marks=(Mark(event=0, phase=Phase.LOAD, step=0), Mark(event=1, phase=Phase.FORWARD, step=0)),
+            marks=(
+                Mark(event=0, phase=Phase.LOAD, step=0),
+                *(Mark(event=2 * step + 1, phase=Phase.FORWARD, step=step) for step in range(len(sizes))),
+            ),
             operators=None,
             facts={
                 "trainable_parameters": self._trainable,

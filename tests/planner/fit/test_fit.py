@@ -16,8 +16,8 @@ from tests.tiny_models import write_model
 CONTRACT = [
     "schema_version", "spec", "gpu", "engine", "verdict", "fits_only_with_retries", "failed_at",
     "peak_allocated_bytes", "peak_reserved_bytes", "peak_process_bytes", "interval_process_bytes",
-    "interval_level", "breakdown_bytes", "phase_peaks_bytes", "largest_batch_size", "longest_sequence",
-    "suggestions", "assumptions", "basis", "seconds",
+    "interval_level", "breakdown_bytes", "phase_peaks_bytes", "step_peaks_reserved_bytes",
+    "largest_batch_size", "longest_sequence", "suggestions", "assumptions", "basis", "seconds",
 ]  # fmt: skip
 
 
@@ -111,6 +111,15 @@ def test_varying_lengths_say_why_they_have_no_largest_size():
     answer = fit(spec(lengths=[512, 64]), "t4", tracer=InventedTracer())
     assert (answer.largest_batch_size, answer.longest_sequence) == (None, None)
     assert "lengths" in answer.basis.sizes_unknown_because
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_several_ranks_are_refused_and_not_answered_as_one(parallel):
+    trial = spec(parallel=parallel, world_size=8)
+    with pytest.raises(NotPossibleError, match=f"parallel {parallel} cannot be predicted"):
+        fit(trial, "t4")
+    (answer,) = fit_all(trial, [find_gpu("t4")])
+    assert isinstance(answer, NotPossibleError)
 
 
 def test_gpus_with_equal_kernels_share_a_trace():
