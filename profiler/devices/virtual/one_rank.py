@@ -2,8 +2,8 @@
 
 What torch would wait for others with is replaced: the rendezvous and its store, by a store of this process;
 Gloo, which connects every rank with every other, by torch's own fake process group. NCCL is torch's own, on a
-library whose communicators have any size (`c/nccl.c`). Every rank is taken to hold what this one holds, so
-that gathering an object gives it once for each rank, and what another rank would send is what is here already.
+library whose communicators have any size (`c/nccl.c`). Every rank is taken to hold what this one holds: to
+gather an object gives it once for each rank, and what another rank would send is what is here already.
 
 The module is also loaded by path into processes of users, so it imports nothing of ours by name.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch.distributed import Store
+    from torch._C._distributed_c10d import Store
 
 _GPUS_PER_NODE = 8
 """GPUs of one machine, where there are so many ranks."""
@@ -48,7 +48,8 @@ def install(world_size: int) -> None:
     its group at once; the environment variables are the caller's to set (`environment_variables`).
     """
     import torch.distributed as distributed
-    from torch.distributed import HashStore, distributed_c10d
+    from torch._C._distributed_c10d import HashStore, TCPStore
+    from torch.distributed import distributed_c10d
     from torch.distributed.rendezvous import _rendezvous_handlers
 
     def meet(url: str, **_: Any) -> Iterator[tuple[Store, int, int]]:
@@ -61,7 +62,7 @@ def install(world_size: int) -> None:
         return HashStore()
 
     replaced: dict[str, Any] = {
-        "TCPStore": _stand_in(distributed.TCPStore, HashStore, alone),
+        "TCPStore": _stand_in(TCPStore, HashStore, alone),
         "broadcast_object_list": _from_here_only(distributed.broadcast_object_list),
         "scatter_object_list": _from_here_only(distributed.scatter_object_list),
         "recv_object_list": lambda objects, src=None, *_, **__: src or 0,

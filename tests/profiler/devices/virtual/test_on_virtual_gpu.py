@@ -3,6 +3,8 @@
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parent
 # In this order: the last one calls what is not there, and rows say what the process has called.
 INSIDE = FOLDER / "inside"
@@ -23,3 +25,12 @@ def test_on_a_virtual_gpu(on_virtual_gpu, tmp_path):
     classes = [case.get("classname").rpartition(".")[2] for case in cases]
     assert classes.count("TestCudaDevice") == classes.count("TestVirtualDevice") + 1 > 10
     assert [case.get("name") for case in cases if case.find("skipped") is not None] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["method_runs", "decomposition or kind_of_model"])
+def test_every_method_and_kind_of_model(part, on_virtual_gpu):
+    done = on_virtual_gpu(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(INSIDE / "methods.py"), "-k", part
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]

@@ -67,6 +67,6 @@ torch.distributed.destroy_process_group()
 def test_a_full_fine_tune_of_8b_on_many_gpus(world, on_virtual_gpu):
     done = on_virtual_gpu("-c", _FULL_FINE_TUNE, str(world), gpu="h100")
     parameters, resident, peak = map(int, done.stdout.split()[-3:])
-    # Weights and two states in fp32; a gradient besides, and one gathered layer and its gradient at the least.
+    # Weights and two states in fp32; in the peak a gradient besides, and what is gathered for one layer.
     assert resident == pytest.approx(12 * parameters / world, rel=0.05, abs=2**28)
     assert 16 * parameters / world < peak < 16 * parameters / world + 20 * 2**30
