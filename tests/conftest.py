@@ -12,6 +12,7 @@ ALLOWED_SKIPS = (
     "needs a CUDA device",
     "needs a PostgreSQL server",
     "needs Linux",
+    "needs TRL",
     "needs macOS",
 )
 

@@ -41,6 +41,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "fit": LazyCommand(
         target="planner.cli.commands.fit:fit", help="Say whether a fine-tune fits on a GPU, without the GPU."
     ),
+    "run": LazyCommand(
+        target="planner.cli.commands.run:run", help="Run your own script on a virtual GPU: does it fit?"
+    ),
     "measure": LazyCommand(
         target="planner.cli.commands.measure:measure", help="Measure one trial on this machine."
     ),
@@ -48,6 +51,24 @@ COMMANDS: dict[str, LazyCommand] = {
         target="planner.cli.commands.sweep:sweep", help="Measure every trial that a sweep file stands for."
     ),
     "results": LazyCommand(target="planner.cli.commands.results:results", help="Show what was measured."),
+    "learn": LazyCommand(
+        target="planner.cli.commands.learn:learn",
+        help="Learn predictors of memory and time from what was measured.",
+    ),
+    "predict": LazyCommand(
+        target="planner.cli.commands.predict:predict",
+        help="Predict memory and time of trials that nobody has run.",
+    ),
+    "suggest": LazyCommand(
+        target="planner.cli.commands.suggest:suggest", help="Say which trial to run next, and when to stop."
+    ),
+    "import": LazyCommand(
+        target="planner.cli.commands.import_results:import_results",
+        help="Take results of others into the store.",
+    ),
+    "hollow": LazyCommand(
+        target="planner.cli.commands.hollow:hollow", help="Write a checkpoint that loads and has no weights."
+    ),
     "models": LazyCommand(
         target="planner.cli.commands.models:models", help="List the models that can be named offline."
     ),

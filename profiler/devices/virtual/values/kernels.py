@@ -97,7 +97,7 @@ def with_tensors(args: Sequence[Any], places: Sequence[int]) -> tuple[Any, ...]:
         if number.__class__ in _NUMBERS:
             # Asking torch takes as long as all the rest.
             is_decided = met.dtype not in host.INTEGERS and number.__class__ is not complex
-            made[place] = _tensor_of(number, met.dtype if is_decided else torch.result_type(met, number))
+            made[place] = _tensor_of(number, met.dtype if is_decided else torch.result_type(met, args[place]))
     return tuple(made)
 
 

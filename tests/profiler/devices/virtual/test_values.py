@@ -9,15 +9,13 @@ import pytest
 from profiler.devices.virtual import values
 
 PACKAGE = Path(values.__file__).parent
+INSIDE = Path(__file__).parent / "inside" / "values.py"
 
 
 def test_values_on_a_virtual_gpu(on_virtual_gpu):
-    done = on_virtual_gpu("-m", "pytest", "-q", "-p", "no:cacheprovider", str(PACKAGE_TESTS))
+    done = on_virtual_gpu("-m", "pytest", "-q", "-p", "no:cacheprovider", str(INSIDE))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     assert "skipped" not in done.stdout
-
-
-PACKAGE_TESTS = Path(__file__).parent / "inside" / "values.py"
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
