@@ -13,6 +13,9 @@ from tests.factories import environment, measurement
 FEW = world.trials(models=("small", "middle"), methods=("full", "lora", "ia3"))
 
 
+TRIALS = world.trials(batch_sizes=(1, 4))
+
+
 def found(trials, **fields):
     return configurations(one for trial in trials for one in world.measured(trial, **fields))
 
