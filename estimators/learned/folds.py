@@ -13,7 +13,7 @@ from estimators.learned.state import stored
 from profiler.errors import NotPossibleError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -170,6 +170,8 @@ def _left_out(
 def choose(models: Sequence[Model], table: TrainingTable, fold: NDArray[np.int64]) -> LeftOut | None:
     """Return the simplest model that is as good on left-out rows as the best, within chance.
 
+    Bases are compared first, as they are; corrections are tried on the best of them only.
+
     The error of a row is the absolute logarithm of measured over predicted. A simpler model is as good if its
     mean error exceeds that of the best by no more than one standard error of their difference (the rule of
     Breiman et al., Classification and Regression Trees, 1984, on paired rows).
@@ -183,7 +185,14 @@ def choose(models: Sequence[Model], table: TrainingTable, fold: NDArray[np.int64
         The model with its left-out fits; None if no model can be fitted to the rest of every fold.
     """
     parts = _parts(table, fold)
-    found = [fitted for model in models if (fitted := _left_out(model, table, fold, parts)) is not None]
+
+    def fitted_to(some: Iterable[Model]) -> list[LeftOut]:
+        return [fitted for model in some if (fitted := _left_out(model, table, fold, parts)) is not None]
+
+    bare = [model for model in models if isinstance(model.correction, NoCorrection)]
+    found = fitted_to(bare)
+    best_base = min(found, key=lambda fitted: np.abs(fitted.residuals).mean()).model.base if found else None
+    found += fitted_to(model for model in models if model not in bare and best_base in (None, model.base))
     if not found:
         return None
     errors = np.array([np.abs(fitted.residuals) for fitted in found])

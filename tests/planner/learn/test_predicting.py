@@ -5,7 +5,7 @@ import pytest
 from estimators.features import Place
 from estimators.learned import Status, configurations
 from planner.learn import learn, predict
-from planner.learn.saved import read_models
+from planner.learn.saved import read_models, save_models
 from profiler.catalog import find_gpu
 from profiler.errors import SizeupError
 from profiler.measurement import Outcome, Phase, Reason
@@ -29,6 +29,12 @@ def learned():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("planner.learn.learning.FeatureSource", InventedSource)
         return learn(configurations([*rows, failed]))
+
+
+@pytest.fixture
+def models(learned, tmp_path):
+    save_models(learned, tmp_path / "models")
+    return read_models(tmp_path / "models")
 
 
 def test_what_was_measured_nearly_is_told_with_an_interval(models):

@@ -40,7 +40,7 @@ def measured(store_path):
 
 @pytest.mark.parametrize("goal", ["map", "best"])
 def test_what_is_measured_is_left_out_and_the_rest_has_a_reason(sizeup, sweep, measured, goal):
-    code, out, err = sizeup("suggest", sweep, "--goal", goal, "--format", "json")
+    code, out, _err = sizeup("suggest", sweep, "--goal", goal, "--format", "json")
     assert code == 0
     answer = json.loads(out)
     assert (answer["schema_version"], answer["goal"]) == (1, goal)
