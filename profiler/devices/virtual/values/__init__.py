@@ -13,6 +13,7 @@ The package is also loaded by path into processes of users, so it imports nothin
 
 from __future__ import annotations
 
+import atexit
 import functools
 import warnings
 from typing import TYPE_CHECKING
@@ -49,10 +50,12 @@ def install() -> Handle:
     from torch.library import Library
 
     from .operators import replacements
+    from .threads import wait_for_rest
 
     library = Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that kernels are overridden
         for name, kernel in list(replacements()):
             library.impl(name, kernel, "CUDA", with_keyset=True)  # type: ignore[no-untyped-call]
+    atexit.register(wait_for_rest)
     return Handle(library)

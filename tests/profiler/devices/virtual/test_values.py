@@ -29,3 +29,22 @@ def test_the_package_needs_nothing_of_ours_by_name(path):
             assert node.module.partition(".")[0] in allowed
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 1
+
+
+ENDS_AT_ONCE = """
+import torch
+from profiler.devices.virtual import values
+
+values.install()
+layers = torch.nn.Sequential(*[torch.nn.Linear(64, 64) for _ in range(8)]).cuda()
+for _ in range(2):
+    layers(torch.ones(4, 64, device="cuda")).sum().backward()
+"""
+
+
+@pytest.mark.slow
+def test_a_script_that_ends_with_backward_ends_well(on_virtual_gpu):
+    """Without `wait_for_rest` more than half of them abort."""
+    for _ in range(6):
+        done = on_virtual_gpu("-c", ENDS_AT_ONCE)
+        assert done.returncode == 0, done.stderr[-1000:]
