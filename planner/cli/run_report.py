@@ -25,6 +25,13 @@ _STOPS = {
     "stable": "stopped when the peaks no longer grew",
     "time": "stopped when the time was up",
 }
+_ENDINGS = {
+    Ending.ENDED: "until its end",
+    Ending.ERROR: "until it failed",
+    Ending.OOM: "until memory ran out",
+    Ending.KILLED: "until it was killed",
+    Ending.INTERRUPTED: "until it was interrupted",
+}
 _COUNTS = {
     "saves": "tensors not saved",
     "redirected": "writes sent to a temporary folder",
@@ -123,8 +130,8 @@ class _Report:
 
     def _course(self) -> str:
         run = self._run
-        how = _STOPS.get(run.stop_reason or "", run.ending.value)
-        by = f" (by {run.trainer})" if run.trainer and run.ending is Ending.ENDED else ""
+        how = _STOPS.get(run.stop_reason or "") or _ENDINGS.get(run.ending, run.ending.value)
+        by = f" ({run.trainer} was asked to end early)" if run.trainer and run.ending is Ending.ENDED else ""
         steps = "1 optimizer step" if run.steps == 1 else f"{run.steps} optimizer steps"
         ranks = f"; rank 0 of {self._answer.world_size}" if self._answer.world_size > 1 else ""
         return f"{steps} in {run.seconds:,.0f} s, {how}{by}{ranks}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_CONFIGURATIONS = 2000
 """Of more, so many are learned from: errors hardly fall beyond, and time goes on growing."""
-MOST_VALIDATED = 500
+MOST_VALIDATED = 400
 """Of more, so many are validated on: each is predicted by a model of its own part of the others."""
 
 

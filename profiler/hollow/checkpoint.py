@@ -101,6 +101,10 @@ def _skeleton(model: str, task: str) -> Any:
 
 
 def _write(skeleton: Any, folder: Path) -> None:
+    for module in skeleton.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:  # transformers 5.8 takes every tensor without data for a parameter
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
     with _saving_without_data():
         skeleton.save_pretrained(folder, max_shard_size=_SHARD_SIZE)
     config = skeleton.config

@@ -110,6 +110,25 @@ def test_out_of_memory_names_the_line():
     assert "  train.py:20\n" in text
 
 
+@pytest.mark.parametrize(
+    ("run", "course"),
+    [
+        (
+            {"ending": Ending.ERROR, "stop_reason": None, "message": "no"},
+            "4 optimizer steps in 9 s, until it failed",
+        ),
+        ({"ending": Ending.OOM, "stop_reason": None, "out_of_memory": OOM}, "until memory ran out"),
+        (
+            {"ending": Ending.ENDED, "stop_reason": None, "trainer": "transformers.Trainer"},
+            "until its end (transformers.Trainer was asked to end early)",
+        ),
+        ({}, "stopped when the peaks no longer grew"),
+    ],
+)
+def test_the_second_line_says_how_the_run_ended(run, course):
+    assert printed(answer_of(**run)).splitlines()[1].endswith(course)
+
+
 def test_json_has_every_figure_in_bytes():
     value = json.loads(printed(answer_of(), "json"))
     assert (value["schema_version"], value["verdict"], value["gpu"]) == (1, "fits", "t4")
@@ -127,6 +146,7 @@ def test_json_has_every_figure_in_bytes():
         (["--device", "cpu", "--", "python", "train.py"], 2, "--device takes cuda or cuda:N, not 'cpu'"),
         (["--device", "virtual:t4", "--", "python", "train.py"], 2, "a virtual GPU is named with --gpu"),
         (["--gpu", "t4", "--steps", "0", "--", "python", "train.py"], 2, "0 is not in the range"),
+        (["--gpu", "t4", "--stepz", "3", "--", "python", "train.py"], 2, "No such option '--stepz'"),
     ],
 )
 def test_mistakes_are_sentences(refusal, arguments, code, sentence):

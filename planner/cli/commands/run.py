@@ -88,6 +88,8 @@ def run(
     from planner.script_answer import script_answer
     from profiler.script import ScriptRequest, run_script, script_command
 
+    if command and command[0].startswith("-"):
+        raise click.NoSuchOption(command[0], ctx=ctx)
     chosen = _device(gpu, device)
     if snapshot is not None:
         _check_target(snapshot)

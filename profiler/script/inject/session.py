@@ -109,7 +109,7 @@ class _Session:
             if code:
                 # A script that handles the error itself makes an exit code of it.
                 outcome = "error" if self._out_of_memory.last is None else "oom"
-                ending = {"outcome": outcome, "message": f"the script exited with {code}"}
+                ending = {"outcome": outcome, "message": _last_words(error, code)}
         except BaseException as error:
             ending, code = self._failure(error), 1
             trace = _script_part(error.__traceback__)
@@ -214,6 +214,11 @@ def _exit_code(error: SystemExit) -> int:
         return error.code or 0
     print(error.code, file=sys.stderr)  # noqa: T201  # the script's own last words
     return 1
+
+
+def _last_words(error: SystemExit, code: int) -> str:
+    words = [] if isinstance(error.code, int) else str(error.code).strip().splitlines()
+    return words[0] if words else f"it exited with code {code}"
 
 
 def _chain(error: BaseException) -> list[BaseException]:

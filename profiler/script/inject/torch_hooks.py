@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,8 @@ class TorchHooks:
             register_optimizer_step_pre_hook,
         )
 
+        # The hooks are ours, and keep nothing that a second call would spoil.
+        warnings.filterwarnings("ignore", "Using `torch.compile.* when there are global hooks on modules")
         register_module_forward_pre_hook(self._enter_module)
         register_module_forward_hook(self._leave_module, always_call=True)
         register_optimizer_step_pre_hook(self._begin_optimizer)

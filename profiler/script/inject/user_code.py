@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+# Where torch.compile keeps the code that it writes, in every run.
+_COMPILED = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
 # Of sizeup as it is installed; the parts for virtual GPUs are beside this one.
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
@@ -45,7 +47,11 @@ def is_user_file(filename: str) -> bool:
     """Whether a file is the user's: not Python's, not an installed library's, not ours."""
     if not filename or filename.startswith("<") or os.path.abspath(filename).startswith(_OURS):
         return False
-    return _library_path(filename) is None
+    return not _is_compiled(filename) and _library_path(filename) is None
+
+
+def _is_compiled(filename: str) -> bool:
+    return _COMPILED is not None and filename.startswith(_COMPILED + os.sep)
 
 
 def place(filename: str, line: int | None, function: str) -> str:
@@ -78,6 +84,8 @@ def inside(frames: Iterable[Mapping[str, Any]]) -> str | None:
         filename = frame["filename"]
         if is_user_file(filename):
             return None
+        if _is_compiled(filename):
+            return "code of torch.compile"
         path = _library_path(filename)
         if path is not None and not path.startswith("torch" + os.sep) and os.sep in path:
             return f"{path}:{frame['line']} in {frame['name']}"

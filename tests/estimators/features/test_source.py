@@ -86,3 +86,18 @@ def test_what_cannot_be_traced_is_an_error_of_its_own(tracer, trial, cache):
     )
     assert isinstance(refused, NotPossibleError)
     assert fine.numbers["operators"] > 0
+
+
+def test_many_sizes_of_what_a_library_refuses_take_one_trace(tracer, trial, cache):
+    class Counting:
+        asked = 0
+
+        def trace_all(self, requests):
+            self.asked += len(requests)
+            return tracer.trace_all(requests)
+
+    counting = Counting()
+    specs = [trial(parallel="ddp", world_size=2, batch_size=size) for size in range(1, 12)]
+    found = FeatureSource(counting).rows([(one, HERE) for one in specs])
+    assert all(isinstance(one, NotPossibleError) for one in found)
+    assert counting.asked == 1

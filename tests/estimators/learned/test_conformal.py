@@ -58,8 +58,8 @@ def test_outcomes_are_as_likely_as_they_say():
     assert np.mean(below) == pytest.approx(0.8, abs=0.02)
 
 
-@pytest.mark.parametrize(("groups", "factor"), [(4, 1.5995), (9, 1.0), (100, 1.0)])
-def test_few_groups_widen(groups, factor):
+@pytest.mark.parametrize(("groups", "factor"), [(4, 1.5995), (9, 1.1916), (100, 1.0145)])
+def test_fewer_groups_widen_more(groups, factor):
     # t(0.95; 3) = 2.3534 and z(0.95) = 1.6449: 2.3534 / 1.6449 * sqrt(5 / 4)
     assert widening(groups, 0.9) == pytest.approx(factor, abs=1e-3)
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import profiler.hollow
 import profiler.script.inject.imports
 from profiler.hollow.substitutable import hub_ids, substitution_settings
+from profiler.hollow.substitution.data_sets import guard_loading
 from profiler.hollow.substitution.models import HollowModels
 
 PACKAGE = Path(profiler.hollow.__file__).parent
@@ -83,11 +85,7 @@ for unknown in ("nobody/nothing", "smollm2-135m"):
         continue
     raise AssertionError(unknown)
 
-from datasets import load_dataset
-try:
-    load_dataset("nobody/data")
-except (ConnectionError, FileNotFoundError):
-    print("done")
+print("done")
 """
 
 
@@ -134,14 +132,28 @@ def test_a_script_loads_a_model_that_is_not_here(tmp_path):
     assert {path: at for path, at in after.items() if cache in path.parents} == {
         path: at for path, at in before.items() if cache in path.parents
     }
-    substituted, data = (tmp_path / "notes.txt").read_text().splitlines()
-    assert substituted.startswith(
-        "HuggingFaceTB/SmolLM2-135M-Instruct is not in the local cache: it was given"
+    (note,) = (tmp_path / "notes.txt").read_text().splitlines()
+    assert note.startswith(
+        "HuggingFaceTB/SmolLM2-135M-Instruct is not in the local cache: it was given hollow"
     )
-    assert "stand-in for its tokenizer" in substituted
-    assert (
-        data == "the data set nobody/data cannot be had here, and data sets are not substituted as models are"
-    )
+    assert "stand-in for its tokenizer" in note
+
+
+@pytest.mark.parametrize("error", [ConnectionError, FileNotFoundError])
+def test_a_data_set_that_is_not_here_is_said_and_not_substituted(error):
+    def load_dataset(path, *arguments, **named):
+        if path == "nobody/data":
+            raise error(path)
+        return path, arguments, named
+
+    module, notes = SimpleNamespace(load_dataset=load_dataset), []
+    guard_loading(module, notes.append)
+    assert module.load_dataset("json", "x", split="train") == ("json", ("x",), {"split": "train"})
+    assert notes == []
+    with pytest.raises(error):
+        module.load_dataset("nobody/data")
+    assert len(notes) == 1
+    assert notes[0].startswith("the data set nobody/data cannot be had here")
 
 
 MAKER = """

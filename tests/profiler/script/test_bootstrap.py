@@ -75,13 +75,27 @@ def test_an_error_is_printed_as_the_script_would(run_alone, tmp_path):
     assert ending["line"].endswith("train.py:2 in f")
 
 
-@pytest.mark.parametrize(("code", "expected"), [("0", 0), ("None", 0), ("7", 7), ("'words'", 1)])
-def test_the_exit_code_is_the_scripts(run_alone, tmp_path, code, expected):
+@pytest.mark.parametrize(
+    ("code", "expected", "message"),
+    [("0", 0, None), ("None", 0, None), ("7", 7, "it exited with code 7"), ("'words'", 1, "words")],
+)
+def test_the_exit_code_is_the_scripts(run_alone, tmp_path, code, expected, message):
     script = write(tmp_path / "user" / "train.py", f"import sys\nsys.exit({code})\n")
     done, events = run_alone(script)
     assert done.returncode == expected
     assert done.stderr == ("words\n" if code == "'words'" else "")
-    assert end_of(events)["outcome"] == ("error" if expected else "ended")
+    ending = end_of(events)
+    assert (ending["outcome"], ending.get("message")) == ("error" if expected else "ended", message)
+
+
+def test_torch_compile_does_not_warn_of_hooks_of_ours(run_alone, tmp_path):
+    code = """
+    import torch
+    model = torch.compile(torch.nn.Linear(2, 2), backend="eager")
+    print(model(torch.ones(2)).shape)
+    """
+    done, _ = run_alone(write(tmp_path / "user" / "train.py", code))
+    assert (done.stdout, done.stderr) == ("torch.Size([2])\n", "")
 
 
 def state(folder):

@@ -1,5 +1,6 @@
 """What held memory at the peak, told from snapshots of torch's form."""
 
+from profiler.script.inject import user_code
 from profiler.script.inject.history import holders_at_peak
 from profiler.script.inject.timeline import Border
 
@@ -70,6 +71,18 @@ def test_without_python_frames_the_line_of_the_phase_stands():
     _, found = holders(taken)
     assert found["by_line"] == [
         {"line": "train.py:6", "inside": None, "category": "temporary", "size_bytes": 5}
+    ]
+
+
+def test_compiled_code_stands_for_the_line_that_called_it(monkeypatch):
+    monkeypatch.setattr(user_code, "_COMPILED", "/tmp/run/inductor")
+    compiled = {"filename": "/tmp/run/inductor/nm/cnm.py", "line": 1123, "name": "call"}
+    called = {**alloc(2, 5, 110, 2), "frames": [compiled, *frames(2)]}
+    alone = {**alloc(3, 7, 210, 3), "frames": [compiled]}
+    _, found = holders(snapshot(called, alone))
+    assert [(row["line"], row["inside"]) for row in found["by_line"]] == [
+        ("train.py:6", "code of torch.compile"),
+        ("/home/me/train.py:2", "code of torch.compile"),
     ]
 
 
