@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODELS = ("smollm2-135m", "pythia-70m")
-METHODS = ("full", "lora", "dora", "ia3", "prefix", "head", "bitfit", "ln-tuning", "vera", "loha")
+METHODS = ("full", "lora", "dora", "ia3", "prefix", "head", "lokr", "prompt-tuning", "vera", "loha")
 BATCH_SIZES = range(1, 26)
 LENGTHS = (32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
 REPEATS = 20

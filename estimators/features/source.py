@@ -77,8 +77,13 @@ class FeatureSource:
     def _find_by_polynomials(self, group: _Group) -> None:
         """Find all missing sizes; where that cannot be, refuse those beyond what is traced one by one."""
         missing = group.missing
-        spec = next(iter(missing.values()))
+        spec = min(missing.values(), key=lambda one: one.batch_size * one.sequence_length)
         self._on_stage(f"tracing {spec.model} {spec.method} for {len(missing)} sizes")
+        probe = TraceRequest(spec=_micro_batches(spec)[0], target=group.target)
+        (smallest,) = self._tracer.trace_all([probe])
+        if isinstance(smallest, SizeupError):  # what is refused at the smallest size is refused at all
+            group.found |= dict.fromkeys(missing, smallest)
+            return
         try:
             if spec.gradient_accumulation > _MICRO_BATCHES:
                 raise NotPossibleError("many micro-batches are found from one and two of them")
@@ -88,7 +93,7 @@ class FeatureSource:
                 f"{len(missing)} sizes of {spec.model} {spec.method} are more than the {_MOST_TRACED} that "
                 f"are traced one by one, and they cannot be told from a few: {error}"
             )
-            group.found |= dict.fromkeys(list(missing)[_MOST_TRACED:], refused)
+            group.found |= dict.fromkeys(list(missing)[max(0, _MOST_TRACED - len(group.found)) :], refused)
             return
         group.add({size: sized.at(wanted) for size, wanted in missing.items()})
 

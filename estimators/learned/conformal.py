@@ -30,12 +30,11 @@ def fewest_rows(level: float) -> int:
 
 
 def widening(groups: int, level: float) -> float:
-    """Return the factor for residuals of few groups, which say little of how far another group may be off.
+    """Return the factor for residuals of groups, whose rows are off together: few say little of another one.
 
     t / z · sqrt(1 + 1/G), with the quantiles of Student's distribution with G - 1 degrees of freedom and of
     the normal one: what the prediction interval of a normal sample of G is wider than one with known variance
-    (Hahn and Meeker, Statistical Intervals, 1991, section 4.7). With groups enough for order statistics of
-    their own it is 1.
+    (Hahn and Meeker, Statistical Intervals, 1991, section 4.7).
 
     Args:
         groups: Groups that were left out in turn.
@@ -43,8 +42,6 @@ def widening(groups: int, level: float) -> float:
     """
     from scipy.special import ndtri, stdtrit  # type: ignore[import-untyped]
 
-    if groups >= fewest_rows(level):
-        return 1.0
     upper = (1 + level) / 2
     return float(stdtrit(groups - 1, upper) / ndtri(upper)) * math.sqrt(1 + 1 / groups)
 

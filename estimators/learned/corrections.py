@@ -177,11 +177,13 @@ class Trees:
 
     def fit(self, frame: FeatureFrame, residuals: NDArray[np.float64], weights: NDArray[np.float64]) -> Self:
         """Return it with its trees grown; always the same ones for the same rows."""
+        import sklearn
         from sklearn.ensemble import ExtraTreesRegressor
 
         unfitted = replace(self, scaling=frame.scaling, columns=_effects(frame))
         forest = ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, random_state=0)
-        forest.fit(_design(frame, unfitted.scaling, unfitted.columns), residuals, sample_weight=weights)
+        with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+            forest.fit(_design(frame, unfitted.scaling, unfitted.columns), residuals, sample_weight=weights)
         trees = [tree.tree_ for tree in forest.estimators_]
         roots = np.concatenate([[0], np.cumsum([tree.node_count for tree in trees])[:-1]])
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _ONE_BY_ONE = 20
 """Up to so many groups, each is left out alone."""
-_FOLDS, _FOLDS_OF_MANY, _MANY = 10, 5, 300
+_FOLDS, _FOLDS_OF_MANY, _MANY = 10, 5, 100
 _SMALLEST_GAIN = 1e-4
 """An error this much smaller is no reason for another model: reruns of the PEFT suite differ by that in
 memory, the most exact of the figures."""

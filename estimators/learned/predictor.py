@@ -107,8 +107,7 @@ class LearnedPredictor:
 
         Args:
             table: Rows to learn from.
-            questions: Those that will be asked; fewer take less time. That about a new configuration is
-                always one.
+            questions: Those that will be asked; fewer take less time.
 
         Raises:
             NotPossibleError: If the table has no row, or physics cannot be fitted to it.
@@ -119,11 +118,15 @@ class LearnedPredictor:
         distances = novelty.distance.to(table.frame)
         typical = float(np.median(nearest_other(distances, np.arange(table.size))))
         answering: dict[str, _Answering] = {}
-        for question in (one for one in Question if one is Question.CONFIGURATION or one in questions):
+        of_settings: _Answering | None = None
+        for question in (one for one in Question if one in questions):
             found = self._learn(table, question, distances, typical)
-            if found.calibration is None and question is not Question.CONFIGURATION:
+            if question is Question.CONFIGURATION:
+                of_settings = found
+            elif found.calibration is None:
                 # Groups too few to choose by: the model for new settings has at least been chosen.
-                found = replace(answering[Question.CONFIGURATION.value], calibration=None, calibrated_by=None,
+                of_settings = of_settings or self._learn(table, Question.CONFIGURATION, distances, typical)
+                found = replace(of_settings, calibration=None, calibrated_by=None,
                                 no_interval_because=found.no_interval_because)  # fmt: skip
             answering[question.value] = found
         self._fitted = _Fitted(table=table, novelty=novelty, typical_distance=typical, answering=answering)
@@ -277,7 +280,7 @@ def _too_few(question: Question, count: int, needed: int) -> str:
 
 def _calibrated_by(question: Question, count: int, factor: float) -> str:
     text = f"leaving out each of {count} {_plural(question, count)}"
-    return text if factor == 1 else f"{text}, widened {factor:.2f} times because they are few"
+    return text if factor == 1 else f"{text}, widened {factor:.2f} times for another one"
 
 
 def _plural(question: Question, count: int) -> str:
