@@ -10,7 +10,7 @@ import click
 
 from planner.cli.measuring import quiet_option
 from planner.cli.options import example, format_option, say, store_option
-from planner.cli.output import print_rows
+from planner.cli.output import print_object, print_rows
 from planner.cli.spec_options import is_sweep, spec_from_options, spec_options
 from planner.cli.stages import Stages
 from profiler.errors import UsageError
@@ -112,6 +112,8 @@ def _print(answers: list[ConfigurationPrediction], format: str) -> None:
     if format in ("table", "md"):
         shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
         print_rows(rows, _telling(rows, shown), format=format)
+    elif format == "json" and len(rows) == 1:
+        print_object(rows[0], format=format)
     else:
         print_rows(rows, list(rows[0]), format=format)
 

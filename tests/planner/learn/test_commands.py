@@ -30,7 +30,8 @@ def test_learn_then_predict(learned, sizeup):
         "--format", "json",
     )  # fmt: skip
     assert code == 0
-    (row,) = json.loads(out) if out.startswith("[") else [json.loads(out)]
+    row = json.loads(out)
+    assert row["schema_version"] == 1
     assert row["step_seconds_median_low"] < row["step_seconds_median"] < row["step_seconds_median_high"]
     assert (row["status"], row["step_seconds_median_level"]) == ("ok", 0.9), row["reasons"]
 
