@@ -96,7 +96,7 @@ def test_autocast_casts_nothing_inside_attention(in_child):
     found, _, sizes = in_child(children.run, children.autocast_of_attention)
     assert found is torch.bfloat16
     assert 4 * 2 * 32 * 32 in sizes  # scores in fp32, as without autocast
-    assert 2 * 2 * 32 * 32 not in sizes
+    assert sizes.count(2 * 2 * 32 * 32) == 1  # the probabilities that it returns beside its output
 
 
 def test_an_operator_with_a_kernel_of_its_own_is_one(in_child):
