@@ -120,7 +120,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="sizeup", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Size up a fine-tune before you run it: measure its memory and speed, and keep what was measured."""
+    """Size up a fine-tune before you run it: measure its memory and speed, or predict them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
