@@ -155,7 +155,9 @@ def test_a_script_that_is_ended_leaves_a_report_and_nothing_else(compiled, tmp_p
     (tmp_path / "train.py").write_text(SLEEPS)
     limit = ["--time-limit", "30"] if how == "time" else []
     folders = temporary_folders()
-    command = "from planner.cli.main import main; main()"
+    # Who was started in the background has SIGINT ignored, and so have those that it starts.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = f"{heard}; from planner.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "run", "--gpu", "t4", "--steps", "50", *limit, "--format", "json",
          "--", sys.executable, "train.py"],
