@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.cache_folder import virtual_gpu_folder
+from profiler.devices.virtual.core import CORE
 from profiler.devices.virtual.stubs import LIBRARIES, stub_source
 from profiler.devices.virtual.torch_build import TorchBuild, architectures_of_torch, torch_build
 from profiler.errors import NotPossibleError, first_line
 
-CORE = "libvirtualgpu.so"
 _SOURCES = Path(__file__).with_name("c")
 _ARCHITECTURES = "architectures.txt"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +14,15 @@ from profiler.devices.cuda import (
     user_allocator_settings,
 )
 from profiler.devices.protocol import Failure
-from profiler.devices.virtual import values
-from profiler.devices.virtual.build import CORE, virtual_libraries
+from profiler.devices.virtual import core, values
+from profiler.devices.virtual.build import virtual_libraries
 from profiler.devices.virtual.profile import GpuProfile, gpu_profile
 from profiler.errors import NotPossibleError, first_line
 from profiler.measurement import Outcome, Reason
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import torch
 
@@ -106,7 +104,7 @@ class VirtualDevice(CudaDevice):
         Raises:
             NotPossibleError: If this process was not started with `child_environment`.
         """
-        if _core() is None:
+        if core.loaded_core() is None:
             raise NotPossibleError(
                 f"{self.name} is only there in a process that was started with its libraries"
             )
@@ -133,7 +131,7 @@ class VirtualDevice(CudaDevice):
                 message="the host refuses the address space that a virtual GPU reserves: it needs no limit "
                 "on it (ulimit -v) and overcommitting (vm.overcommit_memory) of 0 or 1",
             )
-        unwritten = unwritten_functions()
+        unwritten = core.unwritten_functions()
         if unwritten and re.search(r"not.supported", str(error), flags=re.IGNORECASE):
             names = ", ".join(unwritten)
             return Failure(
@@ -158,11 +156,7 @@ class VirtualMeter(CudaMeter):
 
     def notes(self) -> Sequence[str]:
         """Name the functions that were called and are not there, and what was taken to be instead."""
-        notes = []
-        if unwritten := unwritten_functions():
-            calls = ", ".join(f"{name} ({count})" for name, count in unwritten.items())
-            notes.append(f"a virtual GPU does not have what was called: {calls}")
-        return [*notes, *values.install().notes()]
+        return [*core.notes(), *values.install().notes()]
 
 
 class HostTimer(EventTimer):
@@ -171,26 +165,3 @@ class HostTimer(EventTimer):
     def step_seconds(self) -> Sequence[float]:
         """Return nothing: no step has a time on the device."""
         return []
-
-
-def unwritten_functions() -> dict[str, int]:
-    """Return the functions of CUDA's libraries that were called here and are not written, and how often."""
-    core = _core()
-    return {} if core is None else dict(_counted(core))
-
-
-def _counted(core: ctypes.CDLL) -> Iterator[tuple[str, int]]:
-    name, calls = ctypes.c_char_p(), ctypes.c_long()
-    core.virtual_gpu_unwritten.restype = ctypes.c_bool
-    index = 0
-    while core.virtual_gpu_unwritten(index, ctypes.byref(name), ctypes.byref(calls)):
-        yield (name.value or b"").decode(), calls.value
-        index += 1
-
-
-def _core() -> ctypes.CDLL | None:
-    """Return the core where it is loaded already; never loads it."""
-    try:
-        return ctypes.CDLL(CORE, mode=os.RTLD_NOLOAD)
-    except OSError:
-        return None

@@ -27,7 +27,6 @@ from .timeline import Timeline
 from .torch_hooks import TorchHooks
 from .trainers import guard_trainers
 from .user_code import is_user_file, place
-from .virtual_gpu import unwritten_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +82,7 @@ class _Session:
             labels=self._labels,
             events=self._events,
         )
-        self._value_notes: Callable[[], Sequence[str]] | None = None
+        self._noted: list[Callable[[], Sequence[str]]] = []
         self._has_ended = False
 
     def run(self, kind: str, target: str, arguments: Sequence[str]) -> int:
@@ -94,6 +93,7 @@ class _Session:
         guard_trainers(self._imports, self._steps, self._hooks, self._events)
         guard_uploads(self._imports, self._events)
         self._install_substitution()
+        self._load_virtual_parts()
         self._files.install(self._imports)
         self._events.write("started")
         ending: dict[str, Any] = {"outcome": "ended"}
@@ -130,12 +130,17 @@ class _Session:
         history.record(torch)
         self._hooks.watch(torch)
 
+    def _load_virtual_parts(self) -> None:
+        """Make the modules for a virtual GPU there, and have what it lacks noted, also without torch."""
+        if (folder := self._settings["virtual_folder"]) is not None:
+            _private_package(_VIRTUAL, folder)
+            self._noted.append(importlib.import_module(f"{_VIRTUAL}.core").notes)
+
     def _install_virtual_parts(self) -> None:
         """Let integers compute, and one process stand for all ranks, where the supervisor asks for it."""
-        if (folder := self._settings["virtual_folder"]) is None:
+        if self._settings["virtual_folder"] is None:
             return
-        _private_package(_VIRTUAL, folder)
-        self._value_notes = importlib.import_module(f"{_VIRTUAL}.values").install().notes
+        self._noted.append(importlib.import_module(f"{_VIRTUAL}.values").install().notes)
         if self._settings["is_one_of_many"]:
             importlib.import_module(f"{_VIRTUAL}.one_rank").install(self._settings["world_size"])
 
@@ -190,11 +195,8 @@ class _Session:
         )
 
     def _report_notes(self, ending: dict[str, Any]) -> None:
-        if unwritten := unwritten_functions():
-            calls = ", ".join(f"{name} ({count})" for name, count in unwritten.items())
-            self._events.note(f"a virtual GPU does not have what was called: {calls}")
-        if self._value_notes is not None:
-            for note in self._value_notes():
+        for notes in self._noted:
+            for note in notes():
                 self._events.note(note)
 
 

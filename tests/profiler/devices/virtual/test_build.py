@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from profiler.devices.virtual import torch_build
-from profiler.devices.virtual.build import CORE, virtual_libraries
+from profiler.devices.virtual.build import virtual_libraries
+from profiler.devices.virtual.core import CORE
 from profiler.devices.virtual.stubs import LIBRARIES, driver_functions, exported_functions
 from profiler.errors import NotPossibleError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.devices.virtual import one_rank
+from profiler.devices.virtual import core, one_rank
 
 INSIDE = Path(__file__).parent / "inside"
 
@@ -19,8 +19,9 @@ def test_the_variables_are_those_of_rank_0(world, local):
     assert int(variables["GROUP_WORLD_SIZE"]) * local == world
 
 
-def test_it_can_be_loaded_by_path():
-    tree = ast.parse(Path(one_rank.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [core, one_rank], ids=lambda module: module.__name__)
+def test_it_can_be_loaded_by_path(module):
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) if not node.level}
     roots = {name.partition(".")[0] for name in names}

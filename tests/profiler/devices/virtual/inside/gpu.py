@@ -11,7 +11,7 @@ from profiler.catalog.gpu_memory import gpu_memory
 from profiler.devices.nvml import gpu_state, open_nvml, take_sample
 from profiler.devices.procfs import status_bytes
 from profiler.devices.virtual import VirtualDevice
-from profiler.devices.virtual.device import unwritten_functions
+from profiler.devices.virtual.core import unwritten_functions
 from profiler.measurement import Outcome, Reason
 from tests.profiler.devices.contract import DeviceContract
 

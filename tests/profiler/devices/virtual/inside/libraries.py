@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from profiler.devices.virtual.device import unwritten_functions
+from profiler.devices.virtual.core import unwritten_functions
 
 MIB = 2**20
 LINALG = torch.linalg
