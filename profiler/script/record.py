@@ -114,13 +114,33 @@ class ScriptRun:
     """torch's memory snapshot, where one was asked for and could be taken."""
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a script; a line that was not written to its end is left out."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+class EventReader:
+    """Reads the events of a script while it writes them, each once.
+
+    Args:
+        path: The file, which need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = 0
+        self.events: list[dict[str, Any]] = []
+        """All that were read, in order."""
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the events since the last call; a line that is not written to its end waits."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                written, _, _ = file.read().rpartition(b"\n")
+        except OSError:
+            return []
+        if not written:
+            return []
+        self._position += len(written) + 1
+        new = [json.loads(line) for line in written.split(b"\n")]
+        self.events += new
+        return new
 
 
 def script_run(

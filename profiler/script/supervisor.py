@@ -21,7 +21,7 @@ from profiler.errors import NotPossibleError
 from profiler.harness.process import kill_group
 from profiler.hollow.substitutable import substitution_settings
 from profiler.script.places import HOLLOW_FOLDER, INJECTED_FOLDER, VIRTUAL_FOLDER
-from profiler.script.record import ScriptRun, read_events, script_run
+from profiler.script.record import EventReader, ScriptRun, script_run
 from profiler.script.safety import RUN_VARIABLE, safe_environment
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class _Run:
     ) -> None:
         self._request, self._folder, self._variables = request, folder, variables
         self._output, self._on_event = output, on_event
-        self._events = folder / "events.jsonl"
+        self._events_file = folder / "events.jsonl"
+        self._events = EventReader(self._events_file)
         self._snapshot = folder / "snapshot.pickle"
-        self._seen = 0
         self._was_interrupted = False
         self._has_reported = False
 
@@ -136,9 +136,10 @@ class _Run:
                 kill_group(process.pid)
                 process.wait()
                 samples = sampler.stop() if sampler is not None else []
+        self._events.read()
         held = [sample.process_used_bytes for sample in samples if sample.process_used_bytes is not None]
         return script_run(
-            read_events(self._events),
+            self._events.events,
             exit_code=process.returncode,
             seconds=time.monotonic() - started,
             was_interrupted=self._was_interrupted,
@@ -164,7 +165,7 @@ class _Run:
         return {
             "supervisor": os.getpid(),
             "folder": str(self._folder),
-            "events": str(self._events),
+            "events": str(self._events_file),
             "steps": request.steps or DEFAULT_STEPS,
             "is_exact": request.steps is not None,
             "world_size": request.world_size,
@@ -209,12 +210,10 @@ class _Run:
         return True
 
     def _follow(self) -> None:
-        events = read_events(self._events)
-        for event in events[self._seen :]:
+        for event in self._events.read():
             self._has_reported |= event["event"] == "end"
             if self._on_event is not None:
                 self._on_event(event)
-        self._seen = len(events)
 
     def _keep_snapshot(self) -> Path | None:
         target = self._request.snapshot
@@ -290,10 +289,10 @@ def _check_interpreter(request: ScriptRequest) -> None:
         raise NotPossibleError(
             f"{name} has no torch: name the script's own python, or activate its environment"
         )
-    from profiler.devices.virtual.torch_build import torch_build
-
     if not request.is_virtual:
         return
+    from profiler.devices.virtual.torch_build import torch_build
+
     build = torch_build()
     if (torch_version.partition("+")[0], cuda_version) != (
         build.torch_version.partition("+")[0], build.cuda_version,
@@ -301,5 +300,5 @@ def _check_interpreter(request: ScriptRequest) -> None:
         raise NotPossibleError(
             f"{name} has torch {torch_version} (CUDA {cuda_version}), and the virtual GPU is for torch "
             f"{build.torch_version} (CUDA {build.cuda_version}) of sizeup: install sizeup beside the "
-            "torch"
+            "script's torch"
         )

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from profiler.script.places import INJECTED_FOLDER
-from profiler.script.record import read_events
+from profiler.script.record import EventReader
 
 
 @pytest.fixture
@@ -31,6 +31,6 @@ def run_alone(tmp_path):
             env={**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"},
             cwd=cwd, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        return done, read_events(folder / "events.jsonl")
+        return done, EventReader(folder / "events.jsonl").read()
 
     return run

@@ -1,5 +1,5 @@
 from profiler.script.inject.stopping import MOST_STEPS, StepCount
-from profiler.script.record import Ending, PhasePeak, read_events, script_run
+from profiler.script.record import Ending, EventReader, PhasePeak, script_run
 
 FIRST = [
     {"event": "started"},
@@ -43,8 +43,14 @@ def test_counts_at_the_end_replace_those_on_the_way():
 def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text('{"event": "started"}\n{"event": "st')
-    assert read_events(path) == [{"event": "started"}]
-    assert read_events(tmp_path / "none") == []
+    reader = EventReader(path)
+    assert reader.read() == [{"event": "started"}]
+    assert EventReader(tmp_path / "none").read() == []
+    with path.open("a") as file:
+        file.write('ep"}\n{"event": "end"}\n')
+    assert reader.read() == [{"event": "step"}, {"event": "end"}]
+    assert reader.read() == []
+    assert [event["event"] for event in reader.events] == ["started", "step", "end"]
 
 
 def steps_of(peaks, **settings):
