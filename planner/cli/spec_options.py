@@ -76,12 +76,24 @@ def spec_from_options(model: str, settings: Mapping[str, Any]) -> TrialSpec:
     return TrialSpec.parse(overridden(in_file, settings), subject=None if settings else str(path))
 
 
-def is_sweep(path: Path) -> bool:
-    """Whether a YAML file is that of a sweep, not of one trial.
+def specs_from_options(model: str, settings: Mapping[str, Any]) -> list[TrialSpec]:
+    """Return every trial of a sweep file, or the one that `spec_from_options` gives.
 
     Raises:
-        UsageError: If it cannot be read.
+        UsageError: As `spec_from_options`; or if there are settings beside a sweep file.
     """
+    path = Path(model)
+    if not _is_sweep(path):
+        return [spec_from_options(model, settings)]
+    from profiler.sweep.file import SweepFile
+    from profiler.sweep.plan import plan
+
+    if settings:
+        raise UsageError(f"flags do not change a sweep file: leave them out, or change {path}")
+    return list(plan(SweepFile.read(path)).specs)
+
+
+def _is_sweep(path: Path) -> bool:
     return path.suffix in _YAML and bool(_keys_of_sweeps({str(name) for name in read_yaml(path)}))
 
 

@@ -11,15 +11,13 @@ import click
 from planner.cli.measuring import quiet_option
 from planner.cli.options import example, format_option, say, store_option
 from planner.cli.output import print_object, print_rows
-from planner.cli.spec_options import is_sweep, spec_from_options, spec_options
+from planner.cli.spec_options import spec_options, specs_from_options
 from planner.cli.stages import Stages
-from profiler.errors import UsageError
 
 if TYPE_CHECKING:
     from estimators.features import Place
     from planner.learn import ConfigurationPrediction
     from planner.learn.saved import SavedModels
-    from profiler.spec import TrialSpec
 
 
 @click.command(
@@ -66,7 +64,7 @@ def predict(
     from planner.learn.saved import models_folder, read_models
     from profiler.store.location import display_name, find_store
 
-    specs = [spec for one in model for spec in _specs(one, settings)]
+    specs = [spec for one in model for spec in specs_from_options(one, settings)]
     models = read_models(folder or models_folder(display_name(find_store(location))))
     if models is None and not quiet:
         say("Nothing was learned from this store yet ('sizeup learn' does): memory is the symbolic engine's.")
@@ -81,30 +79,12 @@ def predict(
             say(line)
 
 
-def _specs(model: str, settings: dict[str, Any]) -> list[TrialSpec]:
-    path = Path(model)
-    if not is_sweep(path):
-        return [spec_from_options(model, settings)]
-    from profiler.sweep.file import SweepFile
-    from profiler.sweep.plan import plan
-
-    if settings:
-        raise UsageError(f"flags do not change a sweep file: leave them out, or change {path}")
-    return list(plan(SweepFile.read(path)).specs)
-
-
 def _places(gpus: tuple[str, ...], models: SavedModels | None) -> list[Place]:
-    from estimators.features import Place
-    from profiler.catalog import find_gpu
-    from profiler.devices import find_device
-    from profiler.environment import environment_of, host_facts
+    from planner.learn.places import place_beside, place_here
 
     if gpus:
-        return [Place.on(find_gpu(name), host_facts()) for name in gpus]
-    if models is not None:
-        return [models.place]
-    device = find_device()
-    return [Place.of(device.name, environment_of(device).facts)]
+        return [place_beside(name) for name in gpus]
+    return [place_here() if models is None else models.place]
 
 
 def _print(answers: list[ConfigurationPrediction], format: str) -> None:

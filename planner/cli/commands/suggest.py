@@ -12,7 +12,7 @@ from planner.cli.commands.learn import origin_option
 from planner.cli.measuring import quiet_option
 from planner.cli.options import example, format_option, say, store_option
 from planner.cli.output import print_object, print_rows
-from planner.cli.spec_options import is_sweep, spec_from_options
+from planner.cli.spec_options import specs_from_options
 from planner.cli.stages import Stages
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from estimators.features import Place
     from estimators.learned import Configuration
     from planner.suggest import Goal, Suggestion, Suggestions
-    from profiler.spec import TrialSpec
 
 _GIB = 2**30
 
@@ -89,7 +88,7 @@ def suggest(
     from planner.suggest import suggest as suggest_from
     from planner.suggest.rows import measured_space
 
-    specs = [spec for file in files for spec in _specs(file)]
+    specs = [spec for file in files for spec in specs_from_options(str(file), {})]
     space = measured_space(location, origins=origins, where=where, mix_environments=mix_environments)
     wanted = _goal(goal, figure, memory_limit_gib, step_limit_seconds, space.found)
     place = _place(gpu, space.found)
@@ -105,15 +104,6 @@ def suggest(
     if not quiet:
         for line in _notes(found, chosen, wanted, budget_minutes):
             say(line)
-
-
-def _specs(file: Path) -> list[TrialSpec]:
-    if not is_sweep(file):
-        return [spec_from_options(str(file), {})]
-    from profiler.sweep.file import SweepFile
-    from profiler.sweep.plan import plan
-
-    return list(plan(SweepFile.read(file)).specs)
 
 
 def _goal(
@@ -132,16 +122,13 @@ def _goal(
 
 def _place(gpu: str | None, found: Sequence[Configuration]) -> Place:
     from estimators.features import Place
-    from profiler.catalog import find_gpu
-    from profiler.devices import find_device
-    from profiler.environment import environment_of, host_facts
+    from planner.learn.places import place_beside, place_here
 
     if gpu is not None:
-        return Place.on(find_gpu(gpu), host_facts())
+        return place_beside(gpu)
     if found:
         return Place.of(found[0].device, found[0].environment.facts)
-    device = find_device()
-    return Place.of(device.name, environment_of(device).facts)
+    return place_here()
 
 
 def _within_budget(ordered: Sequence[Suggestion], minutes: float | None) -> list[Suggestion]:

@@ -2,25 +2,11 @@
 
 import pytest
 
-from estimators.features import feature_row
-from profiler.errors import NotPossibleError
 from profiler.store import Store
 from tests.estimators.learned import world
+from tests.planner.invented_features import invented_source
 
-
-class InventedSource:
-    """Stands for `estimators.features.FeatureSource`."""
-
-    def __init__(self, tracer, **_options):
-        pass
-
-    def rows(self, asked):
-        return [
-            NotPossibleError("there are 4096 positions")
-            if spec.sequence_length > 4096
-            else feature_row(spec, place, world.totals(spec))
-            for spec, place in asked
-        ]
+InventedSource = invented_source(world.totals)
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from estimators.features import Place, StepTotals
-from estimators.features.row import feature_row
 from estimators.learned import Configuration
 from profiler.catalog import find_gpu
-from profiler.errors import NotPossibleError
 from tests.factories import environment, trial_spec
+from tests.planner.invented_features import invented_source
 
 GIB = 2**30
 FACTS = {"device_name": "NVIDIA L40S", "torch_version": "2.9.0"}
@@ -33,24 +32,9 @@ def totals(spec):
     )  # fmt: skip
 
 
-class InventedSource:
-    """Stands for `estimators.features.FeatureSource`."""
-
-    def __init__(self, tracer, **_options):
-        pass
-
-    def rows(self, asked):
-        return [
-            NotPossibleError("there are 4096 positions")
-            if spec.sequence_length > 4096
-            else feature_row(spec, place, totals(spec))
-            for spec, place in asked
-        ]
-
-
 @pytest.fixture(autouse=True)
 def source(monkeypatch):
-    monkeypatch.setattr("planner.suggest.suggesting.FeatureSource", InventedSource)
+    monkeypatch.setattr("planner.suggest.suggesting.FeatureSource", invented_source(totals))
 
 
 @pytest.fixture
